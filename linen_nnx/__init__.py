@@ -1,0 +1,126 @@
+"""Convert, validate and compare Flax Linen and NNX train-state checkpoints.
+
+Importing this package is cheap: each name loads its module when it is first used, and neither jax nor
+orbax is imported where metadata is enough.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from linen_nnx.version import __version__
+
+if TYPE_CHECKING:
+    from linen_nnx.convert.comparing import verify
+    from linen_nnx.convert.converting import convert, plan
+    from linen_nnx.convert.inspecting import inspect
+    from linen_nnx.convert.memory import Converted, LeftOutWarning, convert_tree, to_linen, to_nnx
+    from linen_nnx.convert.validating import validate
+    from linen_nnx.schema.array import ArraySpec, DType
+    from linen_nnx.schema.errors import (
+        CheckpointError,
+        ConversionError,
+        InvariantError,
+        LayoutError,
+        LinenNnxError,
+        ProblemsError,
+        StorageError,
+    )
+    from linen_nnx.schema.inspection import Inspection
+    from linen_nnx.schema.inventory import Entry, Inventory
+    from linen_nnx.schema.ir import TrainState
+    from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout, Leaves
+    from linen_nnx.schema.linen import LinenTrainState
+    from linen_nnx.schema.maxtext import MaxtextTrainState
+    from linen_nnx.schema.nnx import NnxTrainState
+    from linen_nnx.schema.options import Aux, ConversionOptions, Direction, Parts
+    from linen_nnx.schema.path import KeyPath
+    from linen_nnx.schema.plan import Plan
+    from linen_nnx.schema.problem import Code, Problem
+    from linen_nnx.schema.receipt import Receipt
+    from linen_nnx.schema.tree import inventory_of
+
+_HOMES = {
+    "convert.comparing": ("verify",),
+    "convert.converting": ("convert", "plan"),
+    "convert.inspecting": ("inspect",),
+    "convert.memory": ("Converted", "LeftOutWarning", "convert_tree", "to_linen", "to_nnx"),
+    "convert.validating": ("validate",),
+    "schema.array": ("ArraySpec", "DType"),
+    "schema.errors": (
+        "CheckpointError",
+        "ConversionError",
+        "InvariantError",
+        "LayoutError",
+        "LinenNnxError",
+        "ProblemsError",
+        "StorageError",
+    ),
+    "schema.inspection": ("Inspection",),
+    "schema.inventory": ("Entry", "Inventory"),
+    "schema.ir": ("TrainState",),
+    "schema.layout": ("LayerNames", "LayerStacking", "Layout", "Leaves"),
+    "schema.linen": ("LinenTrainState",),
+    "schema.maxtext": ("MaxtextTrainState",),
+    "schema.nnx": ("NnxTrainState",),
+    "schema.options": ("Aux", "ConversionOptions", "Direction", "Parts"),
+    "schema.path": ("KeyPath",),
+    "schema.plan": ("Plan",),
+    "schema.problem": ("Code", "Problem"),
+    "schema.receipt": ("Receipt",),
+    "schema.tree": ("inventory_of",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module that defines it."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+__all__ = [
+    "ArraySpec",
+    "Aux",
+    "CheckpointError",
+    "Code",
+    "ConversionError",
+    "ConversionOptions",
+    "Converted",
+    "DType",
+    "Direction",
+    "Entry",
+    "Inspection",
+    "InvariantError",
+    "Inventory",
+    "KeyPath",
+    "LayerNames",
+    "LayerStacking",
+    "Layout",
+    "LayoutError",
+    "Leaves",
+    "LeftOutWarning",
+    "LinenNnxError",
+    "LinenTrainState",
+    "MaxtextTrainState",
+    "NnxTrainState",
+    "Parts",
+    "Plan",
+    "Problem",
+    "ProblemsError",
+    "Receipt",
+    "StorageError",
+    "TrainState",
+    "__version__",
+    "convert",
+    "convert_tree",
+    "inspect",
+    "inventory_of",
+    "plan",
+    "to_linen",
+    "to_nnx",
+    "validate",
+    "verify",
+]

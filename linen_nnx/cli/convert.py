@@ -1,0 +1,55 @@
+"""`linen-nnx convert`: do it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from linen_nnx.cli import options as opt
+from linen_nnx.cli import render
+from linen_nnx.schema.options import Direction
+
+NAME = "convert"
+
+
+def run(
+    source: opt.Source,
+    target: Annotated[Path, typer.Argument(help="The new checkpoint; must not exist.", show_default=False)],
+    to: opt.To = None,
+    direction: opt.DirectionOption = Direction.AUTO,
+    scan_layers: opt.Scan = None,
+    layer_axis: opt.Axis = None,
+    leaves: opt.LeavesOption = None,
+    layer_names: opt.Names = None,
+    template: opt.Template = None,
+    params_only: opt.ParamsOnly = False,
+    no_keep_aux: opt.NoKeepAux = False,
+    memory: opt.Memory = "2GiB",
+    step: opt.Step = None,
+    item: opt.Item = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, write nothing; print the plan.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing target.")] = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Convert SOURCE into TARGET, written in the form of the source (run, step or item)."""
+    from linen_nnx.convert.converting import check, convert
+
+    options = opt.conversion(
+        to, direction, scan_layers, layer_axis, leaves, layer_names, params_only, no_keep_aux
+    )
+    size = opt.nbytes(memory)
+    if dry_run:
+        made = check(source, target, options, template=template, step=step, item=item, overwrite=overwrite)
+        render.json(made) if as_json else render.plan(made)
+        return
+    with render.progress() as progress:
+        receipt = convert(
+            source, target, options=options, template=template, step=step, item=item,
+            overwrite=overwrite, memory=size, progress=progress,
+        )  # fmt: skip
+    if as_json:
+        render.json(receipt)
+    else:
+        render.receipt(receipt)

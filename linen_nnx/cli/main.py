@@ -1,0 +1,54 @@
+"""`linen-nnx`: the commands, and what becomes of their errors."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from linen_nnx.cli import convert, demo, inspect, plan, render, schema, validate, verify
+from linen_nnx.cli.exits import Exit, exit_of
+from linen_nnx.version import __version__
+
+app = typer.Typer(
+    name="linen-nnx",
+    help="Convert, validate and compare Flax Linen and NNX train-state checkpoints.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (inspect, validate, plan, convert, verify, schema, demo):
+    app.command(name=command.NAME)(command.run)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command line; no traceback reaches a user but for our own faults, and then on request."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        render.say("interrupted; no target was left")
+        sys.exit(130)
+    except Exception as error:
+        render.error(error, as_json="--json" in sys.argv)
+        code = exit_of(error)
+        if code is Exit.OUR_FAULT:
+            render.our_fault(error)
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

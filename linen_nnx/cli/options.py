@@ -1,0 +1,101 @@
+"""Options that several commands share."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout, Leaves
+from linen_nnx.schema.options import Aux, ConversionOptions, Direction, Parts
+
+Source = Annotated[Path, typer.Argument(help="A run, step or item folder.", show_default=False)]
+Step = Annotated[int | None, typer.Option("--step", help="The step of a run folder. [default: the latest]")]
+Item = Annotated[str | None, typer.Option("--item", help="The item of a step folder, where it has several.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; `schema` describes it.")]
+To = Annotated[Layout | None, typer.Option("--to", help="The target layout.")]
+DirectionOption = Annotated[
+    Direction, typer.Option("--direction", help="Shorthand for --to; auto is the other framework.")
+]
+Scan = Annotated[
+    bool | None,
+    typer.Option(
+        "--scan-layers/--no-scan-layers",
+        help="Layers stacked on an axis, or one by one; weights, moments and aux together. "
+        "[default: as the source has them]",
+    ),
+]
+Axis = Annotated[
+    int | None,
+    typer.Option(
+        "--layer-axis", min=0, help="The axis of stacked parameters. [default: the source's, else 1]"
+    ),
+]
+LeavesOption = Annotated[
+    Leaves | None,
+    typer.Option(
+        "--leaves",
+        help="NNX leaves: under `value` (nnx.State), bare (to_pure_dict), or the model's alone. "
+        "[default: the template's, else wrapped]",
+    ),
+]
+Names = Annotated[
+    LayerNames | None,
+    typer.Option(
+        "--layer-names", help="Unscanned layers as layers_3 or layers/3. [default: by target layout]"
+    ),
+]
+Template = Annotated[
+    Path | None,
+    typer.Option(
+        "--template",
+        help="A checkpoint of the target: its rngs, other aux variables, empty states and leaf form.",
+    ),
+]
+ParamsOnly = Annotated[bool, typer.Option("--params-only", help="Weights alone.")]
+NoKeepAux = Annotated[
+    bool,
+    typer.Option(
+        "--no-keep-aux", help="Drop what the target layout cannot hold, instead of keeping it aside."
+    ),
+]
+Memory = Annotated[str, typer.Option("--memory", help="Bound on bytes of arrays in flight: 512MiB, 2GiB, …")]
+
+_SIZE = re.compile(r"(\d+)\s*([KMGT]?)(i?B)?", re.IGNORECASE)
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def nbytes(text: str) -> int:
+    """Read a size; units are powers of 1024."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or int(match[1]) == 0:
+        raise typer.BadParameter(f"{text!r} is no size; write 512MiB or 2GiB", param_hint="--memory")
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def conversion(
+    to: Layout | None,
+    direction: Direction,
+    scan: bool | None,
+    axis: int | None,
+    leaves: Leaves | None,
+    names: LayerNames | None,
+    params_only: bool,
+    no_keep_aux: bool,
+) -> ConversionOptions:
+    """The options as the conversion takes them."""
+    if leaves is Leaves.MIXED:
+        raise typer.BadParameter("mixed leaves are read, never written", param_hint="--leaves")
+    stacking = None
+    if scan is not None:
+        stacking = LayerStacking.STACKED if scan else LayerStacking.UNSTACKED
+    return ConversionOptions(
+        to=to,
+        direction=direction,
+        stacking=stacking,
+        layer_axis=axis,
+        leaves=leaves,
+        layer_names=names,
+        parts=Parts.PARAMS if params_only else Parts.ALL,
+        aux=Aux.DROP if no_keep_aux else Aux.KEEP,
+    )

@@ -1,0 +1,35 @@
+"""`linen-nnx plan`: what a conversion would do."""
+
+from linen_nnx.cli import options as opt
+from linen_nnx.cli import render
+from linen_nnx.schema.options import Direction
+
+NAME = "plan"
+
+
+def run(
+    source: opt.Source,
+    to: opt.To = None,
+    direction: opt.DirectionOption = Direction.AUTO,
+    scan_layers: opt.Scan = None,
+    layer_axis: opt.Axis = None,
+    leaves: opt.LeavesOption = None,
+    layer_names: opt.Names = None,
+    template: opt.Template = None,
+    params_only: opt.ParamsOnly = False,
+    no_keep_aux: opt.NoKeepAux = False,
+    step: opt.Step = None,
+    item: opt.Item = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Show every write and every drop, leaf by leaf. Reads metadata alone."""
+    from linen_nnx.convert.converting import plan
+
+    options = opt.conversion(
+        to, direction, scan_layers, layer_axis, leaves, layer_names, params_only, no_keep_aux
+    )
+    made = plan(source, options=options, template=template, step=step, item=item)
+    if as_json:
+        render.json(made)
+    else:
+        render.plan(made)

@@ -1,0 +1,61 @@
+"""`linen-nnx schema`: JSON Schema of a document."""
+
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel
+
+NAME = "schema"
+
+
+class Document(StrEnum):
+    """What has a schema."""
+
+    LINEN = "linen"
+    NNX = "nnx"
+    MAXTEXT = "maxtext"
+    INSPECTION = "inspection"
+    INVENTORY = "inventory"
+    PLAN = "plan"
+    RECEIPT = "receipt"
+    PROBLEMS = "problems"
+    STATE = "state"
+
+
+def run(
+    document: Annotated[Document | None, typer.Argument(help="A layout or a document of --json.")] = None,
+) -> None:
+    """Print the JSON Schema of a layout, of a plan, of a receipt; without a name, list them."""
+    if document is None:
+        print("\n".join(Document))
+        return
+    print(json.dumps(_model(document).model_json_schema(), indent=1))
+
+
+def _model(document: Document) -> type[BaseModel]:
+    from linen_nnx import (
+        Inspection,
+        Inventory,
+        LinenTrainState,
+        MaxtextTrainState,
+        NnxTrainState,
+        Plan,
+        Receipt,
+        TrainState,
+    )
+    from linen_nnx.schema.report import Problems
+
+    models: dict[Document, type[BaseModel]] = {
+        Document.LINEN: LinenTrainState,
+        Document.NNX: NnxTrainState,
+        Document.MAXTEXT: MaxtextTrainState,
+        Document.INSPECTION: Inspection,
+        Document.INVENTORY: Inventory,
+        Document.PLAN: Plan,
+        Document.RECEIPT: Receipt,
+        Document.PROBLEMS: Problems,
+        Document.STATE: TrainState,
+    }
+    return models[document]

@@ -1,0 +1,1 @@
+"""How one train state becomes another."""

@@ -1,0 +1,239 @@
+"""Convert a checkpoint: open, plan, write aside, check what was written, rename."""
+
+import hashlib
+import json
+import shutil
+import time
+from importlib.metadata import version as installed
+from pathlib import Path
+
+from linen_nnx.convert.engine.commit import staged, target_problems
+from linen_nnx.convert.engine.execute import write_item
+from linen_nnx.convert.engine.progress import Progress, Silent
+from linen_nnx.convert.planner import plan as plan_source
+from linen_nnx.convert.store.location import OWN_FOLDER, Location, locate
+from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
+from linen_nnx.convert.store.source_arrays import Items
+from linen_nnx.convert.validating import differences
+from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.errors import ConversionError, InvariantError, ProblemsError, StorageError, raise_if
+from linen_nnx.schema.inventory import Entry, Inventory
+from linen_nnx.schema.layout import LayerStacking, Layout
+from linen_nnx.schema.ops import Origin
+from linen_nnx.schema.options import ConversionOptions
+from linen_nnx.schema.orbax_metadata import CHECKPOINT_METADATA_FILE, COMMIT_MARKER
+from linen_nnx.schema.plan import Plan
+from linen_nnx.schema.problem import Problem
+from linen_nnx.schema.receipt import RECEIPT_FILE, Receipt, Versions
+from linen_nnx.schema.residue import RESIDUE_FILE, SIDE_ITEM
+from linen_nnx.version import __version__
+
+GIB = 2**30
+DEFAULT_MEMORY = 2 * GIB
+"""Bytes of arrays in flight."""
+
+
+class Opened:
+    """A source (and template) opened, with the plan made of them."""
+
+    def __init__(
+        self,
+        source: Path | str,
+        options: ConversionOptions,
+        *,
+        template: Path | str | None = None,
+        target: Path | None = None,
+        overwrite: bool = False,
+        step: int | None = None,
+        item: str | None = None,
+    ) -> None:
+        """Open and plan. Raises `CheckpointError` or `ConversionError` with all problems at once."""
+        self.location = locate(Path(source), step, item)
+        self.item = open_item(self.location)
+        self.template = None if template is None else open_item(locate(Path(template)))
+        problems = [] if target is None else target_problems(self.location.root, target, overwrite=overwrite)
+        problems += [problem for opened in self._items() for problem in opened.problems]
+        try:
+            self.plan = plan_source(self.item, options, self.template)
+        except InvariantError:
+            raise_if(problems, ConversionError)
+            raise
+        except ProblemsError as error:
+            raise type(error)([*problems, *error.problems]) from error
+        raise_if(problems, ConversionError)
+
+    def _items(self) -> list[OrbaxItem]:
+        return [self.item] if self.template is None else [self.item, self.template]
+
+    @property
+    def items(self) -> Items:
+        """The item of each origin."""
+        items = {Origin.SOURCE: self.item}
+        if self.item.side is not None and self.item.side.item is not None:
+            items[Origin.SIDE] = self.item.side.item
+        if self.template is not None:
+            items[Origin.TEMPLATE] = self.template
+        return items
+
+
+def plan(
+    source: Path | str,
+    to: Layout | str | None = None,
+    options: ConversionOptions | None = None,
+    *,
+    template: Path | str | None = None,
+    step: int | None = None,
+    item: str | None = None,
+) -> Plan:
+    """What `convert` would do. Reads metadata alone. Raises `CheckpointError`, `ConversionError`."""
+    return Opened(source, with_layout(options, to), template=template, step=step, item=item).plan
+
+
+def check(
+    source: Path | str,
+    target: Path | str,
+    options: ConversionOptions | None = None,
+    *,
+    template: Path | str | None = None,
+    step: int | None = None,
+    item: str | None = None,
+    overwrite: bool = False,
+) -> Plan:
+    """All that `convert` checks, without writing: the plan, or every problem, the target's included."""
+    path = Path(target).absolute()
+    options = options or ConversionOptions()
+    opened = Opened(
+        source, options, template=template, target=path, overwrite=overwrite, step=step, item=item
+    )
+    return opened.plan
+
+
+def with_layout(options: ConversionOptions | None, to: Layout | str | None) -> ConversionOptions:
+    """The options with the target layout `to`, if it is given."""
+    options = options or ConversionOptions()
+    return options if to is None else options.model_copy(update={"to": Layout(to)})
+
+
+def convert(
+    source: Path | str,
+    target: Path | str,
+    to: Layout | str | None = None,
+    options: ConversionOptions | None = None,
+    *,
+    template: Path | str | None = None,
+    step: int | None = None,
+    item: str | None = None,
+    overwrite: bool = False,
+    memory: int = DEFAULT_MEMORY,
+    progress: Progress | None = None,
+) -> Receipt:
+    """Convert `source` into `target`, which is written in the form of the source: run, step or item.
+
+    Holds about `memory` bytes of arrays. Raises `CheckpointError` or `ConversionError` before anything is
+    written, `StorageError` if reading or writing fails; then no target is left.
+    """
+    options, target, progress = with_layout(options, to), Path(target).absolute(), progress or Silent()
+    began = time.monotonic()
+    opened = Opened(
+        source, options, template=template, target=target, overwrite=overwrite, step=step, item=item
+    )
+    progress.start(_nbytes(opened.plan))
+    with staged(target) as folder:
+        try:
+            placed = opened.location.moved_to(folder)
+            _write(opened, placed, memory, progress)
+            receipt = _receipt(opened, options, target, time.monotonic() - began)
+            own = placed.item / OWN_FOLDER
+            own.mkdir(exist_ok=True)
+            (own / RECEIPT_FILE).write_text(receipt.model_dump_json(indent=1), encoding="utf-8")
+            _surroundings(opened, placed)
+            _check_written(opened.plan, placed)
+        except OSError as error:
+            raise StorageError(str(error)) from error
+    return receipt
+
+
+def _nbytes(plan: Plan) -> int:
+    return sum(w.value.spec.nbytes for w in plan.writes if isinstance(w.value, ArrayValue))
+
+
+def _write(opened: Opened, placed: Location, memory: int, progress: Progress) -> None:
+    plan, storage = opened.plan, opened.item.storage
+    write_item(
+        plan.item_writes, opened.items, placed.item, storage, opened.item.custom_metadata, memory, progress
+    )
+    own = placed.item / OWN_FOLDER
+    if plan.side_writes:
+        write_item(plan.side_writes, opened.items, own / SIDE_ITEM, storage, None, memory, progress)
+    if plan.residue is not None:
+        own.mkdir(exist_ok=True)
+        (own / RESIDUE_FILE).write_text(plan.residue.model_dump_json(), encoding="utf-8")
+
+
+def _receipt(opened: Opened, options: ConversionOptions, target: Path, seconds: float) -> Receipt:
+    plan = opened.plan
+    return Receipt(
+        tool=Versions(linen_nnx=__version__, tensorstore=installed("tensorstore")),
+        source=str(opened.location.root),
+        target=str(target),
+        source_layout=plan.source.layout,
+        target_layout=plan.target.layout,
+        options=options,
+        entries=len(plan.item_writes),
+        kept_aside=len(plan.side_writes),
+        nbytes=_nbytes(plan),
+        drops=plan.drops,
+        notes=plan.notes,
+        plan_digest=hashlib.sha256(plan.model_dump_json().encode()).hexdigest(),
+        seconds=round(seconds, 3),
+    )
+
+
+def _surroundings(opened: Opened, placed: Location) -> None:
+    """What lies around the arrays: other items verbatim, metadata brought up to date, markers last."""
+    source = opened.location
+    pairs = [(source.item, placed.item)]
+    if source.step is not None and placed.step is not None:
+        pairs.append((source.step, placed.step))
+        if source.step != source.item:
+            _copy_others(source.step, placed.step, source.item.name)
+    for before, after in dict.fromkeys(pairs):
+        metadata, marker = before / CHECKPOINT_METADATA_FILE, before / COMMIT_MARKER
+        if metadata.is_file():
+            text = _with_scan_layers(metadata.read_text(encoding="utf-8"), opened.plan)
+            (after / CHECKPOINT_METADATA_FILE).write_text(text, encoding="utf-8")
+        if marker.is_file():
+            shutil.copyfile(marker, after / COMMIT_MARKER)
+
+
+def _copy_others(before: Path, after: Path, item: str) -> None:
+    done = {item, CHECKPOINT_METADATA_FILE, COMMIT_MARKER}
+    for child in before.iterdir():
+        if child.name in done:
+            continue
+        if child.is_dir():
+            shutil.copytree(child, after / child.name, symlinks=True)
+        else:
+            shutil.copyfile(child, after / child.name)
+
+
+def _with_scan_layers(text: str, plan: Plan) -> str:
+    """MaxText refuses a state whose `scan_layers` is not that of the run, where it is told at all."""
+    document = json.loads(text)
+    custom = document.get("custom_metadata")
+    if isinstance(custom, dict) and "scan_layers" in custom and plan.target.groups:
+        stacked = any(group.stacking is LayerStacking.STACKED for group in plan.target.groups)
+        document["custom_metadata"] = {**custom, "scan_layers": stacked}
+    return json.dumps(document)
+
+
+def _check_written(plan: Plan, placed: Location) -> None:
+    """Read the target back and hold it against the plan, before it is given its name."""
+    written = open_item(placed)
+    expected = Inventory.of(Entry(path=w.target, value=w.value) for w in plan.item_writes)
+    problems: list[Problem] = [*written.problems, *differences(written.inventory, expected)]
+    if plan.side_writes and written.side is not None and written.side.item is not None:
+        kept = Inventory.of(Entry(path=w.target, value=w.value) for w in plan.side_writes)
+        problems += [*written.side.item.problems, *differences(written.side.item.inventory, kept)]
+    if problems:
+        raise InvariantError("writing", problems)

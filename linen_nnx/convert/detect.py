@@ -1,0 +1,119 @@
+"""Tell the layout of a checkpoint from its entries, with evidence; refuse where two fit or none."""
+
+from collections.abc import Callable
+
+from linen_nnx.convert.layers.names import One, read
+from linen_nnx.schema.detection import Against, Detection
+from linen_nnx.schema.errors import LayoutError
+from linen_nnx.schema.inventory import Inventory
+from linen_nnx.schema.layout import LayerNames, Layout
+from linen_nnx.schema.maxtext import PARAMS_BASE
+from linen_nnx.schema.path import DictKey, KeyPath
+from linen_nnx.schema.problem import Code, Problem
+
+_LINEN = frozenset({"params", "opt_state"})
+_NNX = frozenset({"model", "optimizer"})
+
+
+def detect(inventory: Inventory) -> Detection:
+    """The layout. Raises `LayoutError` if it is ambiguous or unknown."""
+    top = frozenset(inventory.top)
+    if top & _LINEN and top & _NNX:
+        raise _ambiguous(top)
+    if "model" in top:
+        return _nnx(inventory)
+    if "params" in top:
+        return _linen_shaped(inventory)
+    raise _unknown(inventory)
+
+
+def _nnx(inventory: Inventory) -> Detection:
+    top = inventory.top
+    evidence = ["the model's variables stand below model/"]
+    if "optimizer" in top:
+        evidence.append("the optimizer stands below optimizer/, with a step of its own")
+    return Detection(
+        layout=Layout.NNX,
+        evidence=tuple(evidence),
+        against=(
+            Against(layout=Layout.LINEN, reason="there is no params/ at the root"),
+            Against(layout=Layout.MAXTEXT, reason="there is no params/params/ at the root"),
+        ),
+    )
+
+
+def _linen_shaped(inventory: Inventory) -> Detection:
+    signs = _maxtext_signs(inventory)
+    no_nnx = Against(layout=Layout.NNX, reason="there is no model/ at the root")
+    evidence = ["parameters stand below params/"]
+    if signs:
+        return Detection(
+            layout=Layout.MAXTEXT,
+            evidence=(*evidence, *signs),
+            against=(no_nnx, Against(layout=Layout.LINEN, reason=f"a Linen run never writes: {signs[0]}")),
+        )
+    if "opt_state" in inventory.top:
+        evidence.append("opt_state has no position written as a dict of digits")
+    return Detection(
+        layout=Layout.LINEN,
+        evidence=tuple(evidence),
+        against=(no_nnx, Against(layout=Layout.MAXTEXT, reason="there is no nnx_aux/ nor any trace of NNX")),
+    )
+
+
+def _maxtext_signs(inventory: Inventory) -> list[str]:
+    """What shows that an NNX run wrote a Linen-shaped state."""
+    signs = []
+    if "nnx_aux" in inventory.top:
+        signs.append("nnx_aux/ holds the variables that are no parameters")
+    if path := _first(inventory, _is_nested_layer):
+        signs.append(f"layers are keyed by number, as at {path}")
+    if path := _first(inventory, _is_nested_chain):
+        signs.append(f"a nested optimizer chain is a dict of digits, as at {path}")
+    return signs
+
+
+def _first(inventory: Inventory, sign: Callable[[KeyPath], bool]) -> KeyPath | None:
+    return next((entry.path for entry in inventory.entries if sign(entry.path)), None)
+
+
+def _is_nested_layer(path: KeyPath) -> bool:
+    if not path.startswith(PARAMS_BASE):
+        return False
+    place = read(path[2:])
+    return place is not None and isinstance(place.where, One) and place.where.names is LayerNames.NESTED
+
+
+def _is_nested_chain(path: KeyPath) -> bool:
+    """A dict of digits below `opt_state` right under a field that optax's wrappers keep a chain in."""
+    if path.names[0] != "opt_state":
+        return False
+    return any(
+        isinstance(key, DictKey) and key.name.isdecimal() and path.names[depth - 1] == "inner_state"
+        for depth, key in enumerate(path.keys)
+        if depth > 1
+    )
+
+
+def _ambiguous(top: frozenset[str]) -> LayoutError:
+    return LayoutError.one(
+        Code.AMBIGUOUS_LAYOUT,
+        expected="one train state",
+        found=f"{_listed(top & _LINEN)} of a Linen state beside {_listed(top & _NNX)} of an NNX one",
+        hint="two states were saved in one item; restore it and save them apart",
+    )
+
+
+def _listed(names: frozenset[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _unknown(inventory: Inventory) -> LayoutError:
+    problems = [
+        Problem(
+            code=Code.UNKNOWN_LAYOUT,
+            expected="params (Linen, MaxText) or model (NNX) at the root",
+            found=", ".join(inventory.top) or "no entries",
+        )
+    ]
+    return LayoutError(problems)

@@ -1,0 +1,91 @@
+"""A target is complete or absent: written aside, checked, made durable, and renamed into place."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from linen_nnx.convert.store.location import TEMPORARY
+from linen_nnx.schema.errors import StorageError
+from linen_nnx.schema.problem import Code, Problem
+
+
+def target_problems(source: Path, target: Path, *, overwrite: bool) -> list[Problem]:
+    """What stands against writing `target`. The source is never written to, nor written into."""
+    real_source, real_target = source.resolve(), target.resolve()
+    problems = []
+    if real_target == real_source or real_source in real_target.parents:
+        problems.append(_overlap(target, f"a place inside the source {source}"))
+    elif real_target in real_source.parents:
+        problems.append(_overlap(target, f"a folder that holds the source {source}"))
+    elif target.exists() and not overwrite:
+        problems.append(
+            Problem(
+                code=Code.TARGET_EXISTS,
+                expected=f"no {target} yet",
+                found="a folder or file of that name",
+                hint="choose another target, or replace it with --overwrite",
+            )
+        )
+    return problems
+
+
+def _overlap(target: Path, found: str) -> Problem:
+    return Problem(
+        code=Code.TARGET_INSIDE_SOURCE,
+        expected="a target apart from the source",
+        found=f"{target}, {found}",
+        hint="choose a target beside the source",
+    )
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """A folder beside `target` that becomes it if the block ends well, and is removed if not."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = target.parent / f"{TEMPORARY}{target.name}-{uuid.uuid4().hex[:8]}"
+        folder.mkdir()
+    except OSError as error:
+        raise StorageError(f"cannot write beside {target}: {error}") from error
+    try:
+        yield folder
+        _sync(folder)
+        _rename(folder, target)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _rename(folder: Path, target: Path) -> None:
+    old = None
+    if target.exists():
+        old = target.parent / f"{TEMPORARY}{target.name}-old-{uuid.uuid4().hex[:8]}"
+        os.rename(target, old)
+    try:
+        os.rename(folder, target)
+    except OSError as error:
+        if old is not None:
+            os.rename(old, target)
+        raise StorageError(f"cannot rename {folder} to {target}: {error}") from error
+    _sync_one(target.parent)
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Files first, then the folders that name them."""
+    for base, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            _sync_one(Path(base) / name)
+        _sync_one(Path(base))
+
+
+def _sync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

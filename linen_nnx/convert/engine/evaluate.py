@@ -1,0 +1,81 @@
+"""Make an op's array out of source arrays, whatever kind of arrays they are."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, assert_never
+
+import numpy as np
+
+from linen_nnx.schema.array import DType
+from linen_nnx.schema.errors import ConversionError
+from linen_nnx.schema.ops import Cast, Copy, Fill, Op, Ref, Stack, Take
+from linen_nnx.schema.problem import Code
+
+Array = Any
+"""A numpy or jax array, or a spec without values: each `Arrays` takes its own kind."""
+
+
+class Arrays(Protocol):
+    """The three things that ops do to arrays."""
+
+    def take(self, array: Array, axis: int, index: int) -> Array:
+        """One slice; the axis goes away."""
+        ...
+
+    def stack(self, arrays: list[Array], axis: int) -> Array:
+        """Along a new axis."""
+        ...
+
+    def cast(self, array: Array, dtype: DType) -> Array:
+        """Exactly, or raise `ConversionError`."""
+        ...
+
+
+class NumpyArrays:
+    """Numpy arrays, and jax arrays that may be turned into them."""
+
+    def take(self, array: Array, axis: int, index: int) -> Array:
+        """A contiguous copy of one slice."""
+        return np.asarray(np.take(array, index, axis=axis))
+
+    def stack(self, arrays: list[Array], axis: int) -> Array:
+        """Along a new axis."""
+        return np.stack(arrays, axis=axis)
+
+    def cast(self, array: Array, dtype: DType) -> Array:
+        """To `dtype`; a value that would change is refused."""
+        before = np.asarray(array)
+        cast = before.astype(numpy_dtype(dtype))
+        if not np.array_equal(cast.astype(before.dtype), before):
+            raise inexact(dtype, str(before.dtype))
+        return cast
+
+
+def inexact(dtype: DType, found: str) -> ConversionError:
+    """A cast that would change values."""
+    return ConversionError.one(
+        Code.STEP_OUT_OF_RANGE, expected=f"values that {dtype.value} can hold", found=f"others, in {found}"
+    )
+
+
+def numpy_dtype(dtype: DType) -> "np.dtype[Any]":
+    """Numpy's dtype, from ml_dtypes where numpy has none of its own."""
+    import ml_dtypes
+
+    return np.dtype(getattr(ml_dtypes, dtype.value, None) or dtype.value)
+
+
+def evaluate(op: Op, read: Callable[[Ref], Array], arrays: Arrays) -> Array:
+    """The array of `op`."""
+    match op:
+        case Copy(source=source):
+            return read(source)
+        case Take(of=of, axis=axis, index=index):
+            return arrays.take(evaluate(of, read, arrays), axis, index)
+        case Stack(parts=parts, axis=axis):
+            return arrays.stack([evaluate(part, read, arrays) for part in parts], axis)
+        case Cast(of=of, dtype=dtype):
+            return arrays.cast(evaluate(of, read, arrays), dtype)
+        case Fill(value=value):
+            raise TypeError(f"{value} is no array")
+        case _:
+            assert_never(op)

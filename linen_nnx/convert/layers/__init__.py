@@ -1,0 +1,1 @@
+"""Layer groups: their names, their axes, stacking and unstacking."""

@@ -1,0 +1,116 @@
+"""What is wrong with the layers of a state: gaps in the numbering, layers unlike the others."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from linen_nnx.convert.layers.names import unstacked_path
+from linen_nnx.convert.layers.recognise import Layers, Seen, collect
+from linen_nnx.schema.array import ArraySpec
+from linen_nnx.schema.ir import Variable
+from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerStacking
+from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.problem import Code, Problem
+
+
+def layer_gaps(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -> list[Problem]:
+    """Layers that the numbering of their group skips."""
+    seen = collect(variables)
+    return [
+        Problem(
+            code=Code.LAYER_GAP,
+            path=unstacked_path(group, index, group.names),
+            expected=f"{group.count} layers, numbered without a gap",
+            found="no such layer",
+            hint="a layer was lost before this checkpoint was written; do not renumber the others",
+        )
+        for group in groups
+        if group.stacking is LayerStacking.UNSTACKED
+        for index in range(group.count)
+        if index + _base(group) not in seen[group.parent, group.name].layers
+    ]
+
+
+def unlike_layers(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -> list[Problem]:
+    """Leaves of layers that differ from those of the other layers without any regular pattern."""
+    seen = collect(variables)
+    problems: list[Problem] = []
+    for group in groups:
+        found = seen[group.parent, group.name]
+        if group.stacking is LayerStacking.STACKED:
+            problems.extend(_odd_in_stack(group, found))
+        elif _period(found.layers) is None:
+            problems.extend(_odd_layers(group, found.layers))
+    return problems
+
+
+def _base(group: LayerGroup) -> int:
+    return group.first if group.names is LayerNames.NESTED else 0
+
+
+def _period(layers: Layers) -> int | None:
+    """The length of the shortest cycle of like layers, seen at least twice; None if there is none."""
+    kinds = [layers[number] for number in sorted(layers)]
+    for period in range(1, max(1, len(kinds) // 2) + 1):
+        if all(kind == kinds[index % period] for index, kind in enumerate(kinds)):
+            return period
+    return None
+
+
+def period_of(group: LayerGroup, variables: Sequence[Variable]) -> int | None:
+    """The shortest cycle of like layers in an unstacked group, seen at least twice."""
+    return _period(collect(variables)[group.parent, group.name].layers)
+
+
+def _odd_layers(group: LayerGroup, layers: Layers) -> Iterator[Problem]:
+    rests = dict.fromkeys(rest for layer in layers.values() for rest in layer)
+    for rest in rests:
+        common, times = Counter(layer.get(rest) for layer in layers.values()).most_common(1)[0]
+        if times == len(layers):
+            continue
+        for number, layer in sorted(layers.items()):
+            if layer.get(rest) != common:
+                path = unstacked_path(group, number - _base(group), group.names) + rest
+                yield layer_problem(path, common, layer.get(rest), group, times)
+
+
+def layer_problem(
+    path: KeyPath, expected: ArraySpec | None, found: ArraySpec | None, group: LayerGroup, agree: int
+) -> Problem:
+    """A leaf unlike that of the other layers."""
+    match expected, found:
+        case ArraySpec(), ArraySpec() if expected.shape == found.shape:
+            code = Code.DTYPE_MISMATCH
+        case ArraySpec(), ArraySpec():
+            code = Code.SHAPE_MISMATCH
+        case _:
+            code = Code.LAYER_LEAF_MISSING
+    return Problem(
+        code=code,
+        path=path,
+        expected=f"{expected or 'nothing'}, as in {agree} of {group.count} layers",
+        found=str(found or "nothing"),
+        hint="layers must agree to be stacked; convert with --no-scan-layers to keep them apart",
+    )
+
+
+def _odd_in_stack(group: LayerGroup, found: Seen) -> Iterator[Problem]:
+    """Where shapes allow no layer axis, the leaves that stand against the axis most agree on."""
+    if group.axes:
+        return
+    specs: Mapping[KeyPath, ArraySpec] = {
+        (group.at / slot if slot else group.at) + rest: spec
+        for slot, leaves in found.stacked.items()
+        for rest, spec in leaves.items()
+    }
+    votes = Counter((a, size) for spec in specs.values() for a, size in enumerate(spec.shape))
+    (axis, length), times = votes.most_common(1)[0] if votes else ((0, 0), 0)
+    if times * 2 <= len(specs):
+        return
+    for path, spec in specs.items():
+        if len(spec.shape) <= axis or spec.shape[axis] != length:
+            yield Problem(
+                code=Code.SHAPE_MISMATCH,
+                path=path,
+                expected=f"{length} layers on axis {axis}, as in {times} of {len(specs)} arrays",
+                found=str(spec),
+            )

@@ -1,0 +1,159 @@
+"""Find the layer groups of a model: which layers there are, stacked or one by one, and on which axis.
+
+The axis is never guessed. An axis is possible if every array of the stack is equally long on it; it is
+proved if only one axis is possible for all stacks of the state. A lone square array proves nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from linen_nnx.convert.layers.names import (
+    DECODERS,
+    DENSE,
+    LAYERS,
+    MOE,
+    LayerPlace,
+    Left,
+    One,
+    Slice,
+    number_of,
+    read,
+)
+from linen_nnx.schema.array import ArraySpec, ArrayValue
+from linen_nnx.schema.ir import PARAMS, Variable
+from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerStacking
+from linen_nnx.schema.ops import logical_rank
+from linen_nnx.schema.path import KeyPath
+
+Layers = dict[int, dict[KeyPath, ArraySpec]]
+"""The parameters of each layer by its number."""
+_Key = tuple[KeyPath, str]
+
+
+@dataclass
+class Seen:
+    """What stands below one parent under one group name."""
+
+    stacked: dict[str | None, dict[KeyPath, ArraySpec]] = field(default_factory=lambda: defaultdict(dict))
+    aux: set[int] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
+    layers: Layers = field(default_factory=lambda: defaultdict(dict))
+    names: set[LayerNames] = field(default_factory=set)
+
+
+def recognise(variables: Sequence[Variable]) -> tuple[LayerGroup, ...]:
+    """The layer groups of a model. Names propose, shapes decide."""
+    seen = collect(variables)
+    possible = {key: axes_of(found) for key, found in seen.items() if found.stacked}
+    common = _common(possible.values())
+    groups: list[LayerGroup] = []
+    for (parent, name), found in sorted(seen.items(), key=lambda item: item[0][1] == MOE):
+        first = sum(g.count for g in groups if g.parent == parent and g.name == DENSE) if name == MOE else 0
+        if found.stacked:
+            group = _stacked(parent, name, found, common, first)
+        else:
+            group = _unstacked(parent, name, found, first)
+        if group is not None:
+            groups.append(group)
+    return tuple(groups)
+
+
+def collect(variables: Sequence[Variable]) -> dict[_Key, Seen]:
+    """What stands in layers, by parent and group name."""
+    seen: dict[_Key, Seen] = defaultdict(Seen)
+    aux: list[tuple[_Key, ArraySpec]] = []
+    for variable in variables:
+        place = read(variable.slot.path)
+        value = variable.leaf.value
+        if place is None or not isinstance(value, ArrayValue):
+            continue
+        if variable.slot.collection == PARAMS:
+            _note(seen[place.parent, place.group], place, value.spec)
+        elif isinstance(place.where, Slice) and logical_rank(value.spec):
+            aux.append(((place.parent, place.group), value.spec))
+    for key, spec in aux:
+        if key in seen:
+            seen[key].aux.add(spec.shape[0])
+    return _with_moe(seen)
+
+
+def _note(found: Seen, place: LayerPlace, spec: ArraySpec) -> None:
+    match place.where:
+        case Slice(slot):
+            found.stacked[slot][place.rest] = spec
+        case Left(name):
+            found.left.add(name)
+        case One(number, names):
+            found.layers[number][place.rest] = spec
+            found.names.add(names)
+
+
+def _with_moe(seen: Mapping[_Key, Seen]) -> dict[_Key, Seen]:
+    """DeepSeek's `layers/2 …` beside `dense_layer_0 …` are its MoE layers."""
+    out: dict[_Key, Seen] = {}
+    for (parent, name), found in seen.items():
+        dense = seen.get((parent, DENSE))
+        is_moe = name == LAYERS and dense is not None and dense.names == {LayerNames.NESTED}
+        out[parent, MOE if is_moe else name] = found
+    return out
+
+
+def axes_of(found: Seen) -> dict[int, int]:
+    """Every possible axis of a stack, and its length."""
+    specs = [spec for slot in found.stacked.values() for spec in slot.values()]
+    rank = min(map(logical_rank, specs))
+    axes = {a: specs[0].shape[a] for a in range(rank) if len({spec.shape[a] for spec in specs}) == 1}
+    if len(found.aux) == 1:
+        axes = {axis: length for axis, length in axes.items() if length in found.aux}
+    return axes
+
+
+def _common(possible: Iterable[dict[int, int]]) -> set[int]:
+    sets = [set(axes) for axes in possible if axes]
+    return set.intersection(*sets) if sets else set()
+
+
+def _stacked(parent: KeyPath, name: str, found: Seen, common: set[int], first: int) -> LayerGroup | None:
+    cycle = tuple(sorted((slot for slot in found.stacked if slot is not None), key=number_of))
+    possible = axes_of(found)
+    if (cycle and None in found.stacked) or not (possible or is_decoder(parent)):
+        return None
+    axes = tuple(axis for axis in possible if axis in common) or tuple(possible)
+    left = tuple(sorted(found.left, key=number_of))
+    blocks = possible[axes[0]] if axes else 1
+    return LayerGroup(
+        parent=parent,
+        name=name,
+        stacking=LayerStacking.STACKED,
+        first=first,
+        count=blocks * max(1, len(cycle)) + len(left),
+        cycle=cycle,
+        remainder=left,
+        axes=axes,
+    )
+
+
+def _unstacked(parent: KeyPath, name: str, found: Seen, first: int) -> LayerGroup | None:
+    if not found.layers:
+        return None
+    names = LayerNames.NESTED if LayerNames.NESTED in found.names else LayerNames.UNDERSCORE
+    base = first if names is LayerNames.NESTED else 0
+    count = max(found.layers) - base + 1
+    if count < 1 or not (is_decoder(parent) or _is_regular(found, base)):
+        return None
+    return LayerGroup(
+        parent=parent, name=name, stacking=LayerStacking.UNSTACKED, names=names, first=first, count=count
+    )
+
+
+def _is_regular(found: Seen, base: int) -> bool:
+    """Numbered without a gap, all alike: outside of a decoder nothing less shows that these are layers."""
+    layers = list(found.layers.values())
+    whole = found.layers.keys() == set(range(base, base + len(layers)))
+    return whole and len(found.names) == 1 and all(layer == layers[0] for layer in layers)
+
+
+def is_decoder(parent: KeyPath) -> bool:
+    """Whether layers below `parent` are a decoder's for certain."""
+    return len(parent) > 0 and parent.names[-1] in DECODERS

@@ -1,0 +1,119 @@
+"""The closed table of layouts: each verb dispatched to the file of its layout."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from linen_nnx.convert.linen import (
+    form_of_linen,
+    lift_linen,
+    linen_holds,
+    lower_linen,
+    parse_linen,
+    validate_linen,
+)
+from linen_nnx.convert.maxtext import (
+    form_of_maxtext,
+    last_used_position,
+    lift_maxtext,
+    lower_maxtext,
+    maxtext_holds,
+    parse_maxtext,
+    validate_maxtext,
+)
+from linen_nnx.convert.nnx import form_of_nnx, lift_nnx, lower_nnx, nnx_holds, parse_nnx, validate_nnx
+from linen_nnx.schema.inventory import Inventory
+from linen_nnx.schema.ir import OptimizerLeaf, TrainState, Variable
+from linen_nnx.schema.layout import Form, Layout
+from linen_nnx.schema.linen import LinenTrainState
+from linen_nnx.schema.maxtext import MaxtextTrainState
+from linen_nnx.schema.nnx import NnxTrainState
+from linen_nnx.schema.ops import Origin
+from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.plan import Note, Write
+from linen_nnx.schema.problem import Problem
+
+WireState = LinenTrainState | NnxTrainState | MaxtextTrainState
+"""A train state in any wire layout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """A checkpoint in the intermediate representation, and its form."""
+
+    state: TrainState
+    form: Form
+    notes: tuple[Note, ...] = ()
+
+
+def validate_layout(inventory: Inventory, layout: Layout) -> list[Problem]:
+    """Every way in which the entries are not of `layout`."""
+    match layout:
+        case Layout.LINEN:
+            return validate_linen(inventory)
+        case Layout.NNX:
+            return validate_nnx(inventory)
+        case Layout.MAXTEXT:
+            return validate_maxtext(inventory)
+        case _:
+            assert_never(layout)
+
+
+def parse(inventory: Inventory, layout: Layout) -> WireState:
+    """Read the wire layout. Raises `LayoutError` with every problem."""
+    match layout:
+        case Layout.LINEN:
+            return parse_linen(inventory)
+        case Layout.NNX:
+            return parse_nnx(inventory)
+        case Layout.MAXTEXT:
+            return parse_maxtext(inventory)
+        case _:
+            assert_never(layout)
+
+
+def lift(
+    wire: WireState, inventory: Inventory, routes: Mapping[KeyPath, str], origin: Origin = Origin.SOURCE
+) -> Lifted:
+    """To the intermediate representation."""
+    match wire:
+        case LinenTrainState():
+            state = lift_linen(wire, origin)
+            return Lifted(state, form_of_linen(wire, state))
+        case NnxTrainState():
+            state, notes = lift_nnx(wire, inventory, routes, origin)
+            return Lifted(state, form_of_nnx(wire, state), notes)
+        case MaxtextTrainState():
+            state = lift_maxtext(wire, routes, origin)
+            return Lifted(state, form_of_maxtext(wire, state))
+        case _:
+            assert_never(wire)
+
+
+def holds(item: Variable | OptimizerLeaf, form: Form, last_used: int) -> bool:
+    """Whether the layout of `form` has a place for a leaf; `last_used` is of the outermost chain."""
+    match form.layout:
+        case Layout.LINEN:
+            return linen_holds(item, form)
+        case Layout.NNX:
+            return nnx_holds(item)
+        case Layout.MAXTEXT:
+            return maxtext_holds(item, last_used)
+        case _:
+            assert_never(form.layout)
+
+
+def lower(state: TrainState, form: Form) -> Iterator[Write]:
+    """To entries on disk. Total on a state that the layout holds."""
+    match form.layout:
+        case Layout.LINEN:
+            return lower_linen(state, form)
+        case Layout.NNX:
+            return lower_nnx(state, form)
+        case Layout.MAXTEXT:
+            return lower_maxtext(state, form)
+        case _:
+            assert_never(form.layout)
+
+
+__all__ = ["Lifted", "WireState", "holds", "last_used_position", "lift", "lower", "parse", "validate_layout"]

@@ -1,0 +1,124 @@
+"""MaxText's Linen-shaped NNX train state: parse, lift, lower."""
+
+from collections.abc import Iterator, Mapping
+
+from linen_nnx.convert.layers.recognise import recognise
+from linen_nnx.convert.lifting import copied, lift_optimizer, lift_variables
+from linen_nnx.convert.nnx import digits
+from linen_nnx.convert.split import leaf_at, unknown_entries
+from linen_nnx.convert.variables import classify
+from linen_nnx.schema.array import ArrayValue, EmptyValue
+from linen_nnx.schema.errors import LayoutError, raise_if
+from linen_nnx.schema.inventory import Inventory
+from linen_nnx.schema.ir import PARAMS, OptimizerLeaf, Slot, TrainState, Variable
+from linen_nnx.schema.layout import Form, Layout
+from linen_nnx.schema.maxtext import AUX_BASE, PARAMS_BASE, WRAPPED_FIELDS, MaxtextTrainState
+from linen_nnx.schema.ops import Origin
+from linen_nnx.schema.path import ROOT, KeyPath, SequenceKey
+from linen_nnx.schema.plan import Write
+from linen_nnx.schema.problem import Problem
+
+_OPT_STATE = ROOT / "opt_state"
+
+
+def validate_maxtext(inventory: Inventory) -> list[Problem]:
+    """Every way in which the entries are not MaxText's Linen-shaped train state."""
+    known = [ROOT / "step", PARAMS_BASE, _OPT_STATE, AUX_BASE]
+    return [*unknown_entries(inventory, known), *_wire(inventory).check()]
+
+
+def parse_maxtext(inventory: Inventory) -> MaxtextTrainState:
+    """Read the layout. Raises `LayoutError` with every problem."""
+    raise_if(validate_maxtext(inventory), LayoutError)
+    return _wire(inventory)
+
+
+def _wire(inventory: Inventory) -> MaxtextTrainState:
+    return MaxtextTrainState(
+        step=leaf_at(inventory, ROOT / "step"),
+        params=inventory.below(PARAMS_BASE),
+        aux=inventory.below(AUX_BASE),
+        opt_state=inventory.below(_OPT_STATE),
+    )
+
+
+def lift_maxtext(
+    state: MaxtextTrainState, routes: Mapping[KeyPath, str], origin: Origin = Origin.SOURCE
+) -> TrainState:
+    """To the intermediate representation."""
+    params = lift_variables(PARAMS, state.params, PARAMS_BASE.__add__, origin)
+    # What stands in nnx_aux is no Param by the writer's word; a moment is not asked for.
+    everything = {entry.path for entry in state.aux}
+    kinds = classify(state.aux, {ROOT}, routes).collections if everything else {}
+    aux = tuple(
+        Variable(slot=Slot(collection=kinds[v.slot.path], path=v.slot.path), leaf=v.leaf)
+        for v in lift_variables("aux", state.aux, AUX_BASE.__add__, origin)
+    )
+    variables = (*params, *aux)
+    return TrainState(
+        step=None if state.step is None else copied(state.step, ROOT / "step", origin),
+        variables=variables,
+        optimizer=lift_optimizer(state.opt_state, {PARAMS: state.params}, _OPT_STATE.__add__, origin),
+        groups=recognise(variables),
+    )
+
+
+def form_of_maxtext(state: MaxtextTrainState, lifted: TrainState) -> Form:
+    """What is needed to write another like it."""
+    return Form(
+        layout=Layout.MAXTEXT,
+        groups=lifted.groups,
+        step=state.step if isinstance(state.step, ArrayValue) else None,
+    )
+
+
+def maxtext_holds(item: Variable | OptimizerLeaf, last_used: int) -> bool:
+    """MaxText pads the top of the chain up to its last used entry, and stores no other empty state."""
+    if isinstance(item, Variable):
+        return True
+    if item.mirrors is not None:
+        return item.mirrors.collection == PARAMS
+    used = is_top_position(item.at) and _index(item.at) < last_used
+    return used or not isinstance(item.leaf.value, EmptyValue)
+
+
+def is_top_position(at: KeyPath) -> bool:
+    """Whether `at` is a position of the outermost chain itself."""
+    return len(at) == 1 and isinstance(at.keys[0], SequenceKey)
+
+
+def _index(at: KeyPath) -> int:
+    key = at.keys[0]
+    return key.index if isinstance(key, SequenceKey) else -1
+
+
+def last_used_position(optimizer: tuple[OptimizerLeaf, ...]) -> int:
+    """The highest position of the outermost chain that holds a state; -1 if there is none."""
+    used = [_index(item.at) for item in optimizer if len(item.at) and not _is_empty_position(item)]
+    return max(used, default=-1)
+
+
+def _is_empty_position(item: OptimizerLeaf) -> bool:
+    return item.mirrors is None and isinstance(item.leaf.value, EmptyValue)
+
+
+def lower_maxtext(state: TrainState, form: Form) -> Iterator[Write]:
+    """To entries on disk."""
+    del form
+    if state.step is not None:
+        yield Write(target=ROOT / "step", value=state.step.value, op=state.step.op)
+    for variable in state.variables:
+        base = PARAMS_BASE if variable.slot.collection == PARAMS else AUX_BASE
+        yield Write(target=base + variable.slot.path, value=variable.leaf.value, op=variable.leaf.op)
+    for item in state.optimizer:
+        yield Write(target=_OPT_STATE + _position(item), value=item.leaf.value, op=item.leaf.op)
+
+
+def _position(item: OptimizerLeaf) -> KeyPath:
+    top = item.at[:1] if len(item.at) and isinstance(item.at.keys[0], SequenceKey) else ROOT
+    field = item.at[len(top) :]
+    path = top + digits(field)
+    if item.mirrors is None:
+        return path
+    wrapped = len(field) == 1 and field.names[0] in WRAPPED_FIELDS
+    return (path / PARAMS if wrapped else path) + item.mirrors.path

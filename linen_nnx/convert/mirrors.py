@@ -1,0 +1,171 @@
+"""Find the subtrees of an optimizer state that mirror the parameters, by structure, never by name.
+
+A subtree mirrors the parameters if its paths, without a leading collection level, are a subset of the
+model's paths (holes allowed) and its arrays have their parameters' shapes. Outside of mirrors, a dict
+whose keys are all digits is an optax chain, whatever the writer called its positions.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from linen_nnx.schema.array import ArrayValue, EmptyValue, Value
+from linen_nnx.schema.inventory import Entry
+from linen_nnx.schema.ir import Slot
+from linen_nnx.schema.path import ROOT, AttributeKey, DictKey, Key, KeyPath, SequenceKey
+
+Tree = dict[Key, "Tree | Entry"]
+"""Entries by their keys; leaves keep the whole path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One optimizer entry: its canonical place, and the variable it mirrors."""
+
+    entry: Entry
+    at: KeyPath
+    mirrors: Slot | None
+    factored: bool = False
+
+
+def grow(entries: Sequence[Entry]) -> Tree:
+    """The nested form of `entries`."""
+    root: Tree = {}
+    for entry in entries:
+        node = root
+        for key in entry.path.keys[:-1]:
+            child = node.setdefault(key, {})
+            assert isinstance(child, dict)
+            node = child
+        if len(entry.path):
+            node[entry.path.keys[-1]] = entry
+    return root
+
+
+def leaves(node: "Tree | Entry") -> Iterator[Entry]:
+    """Every entry below."""
+    if isinstance(node, Entry):
+        yield node
+        return
+    for child in node.values():
+        yield from leaves(child)
+
+
+def place(opt_state: Sequence[Entry], collections: Mapping[str, Sequence[Entry]]) -> list[Placed]:
+    """Give every optimizer entry its canonical place. `collections` hold the model's entries by name."""
+    trees = {name: grow(entries) for name, entries in collections.items()}
+    whole = [Placed(entry, ROOT, None) for entry in opt_state if len(entry.path) == 0]
+    return [*whole, *_walk(grow(opt_state), ROOT, trees)]
+
+
+def _walk(node: "Tree | Entry", at: KeyPath, trees: Mapping[str, Tree]) -> Iterator[Placed]:
+    if isinstance(node, Entry):
+        yield Placed(node, at, None)
+        return
+    chain = all(isinstance(key, DictKey) and key.name.isdecimal() for key in node)
+    mirrors = {key: _mirror(child, trees) for key, child in node.items()}
+    factors = _factored([found for found in mirrors.values() if found], trees)
+    for key, child in node.items():
+        below = KeyPath((*at.keys, _canonical(key, chain=chain)))
+        found = mirrors[key]
+        if found is None:
+            yield from _walk(child, below, trees)
+            continue
+        for entry, slot in found:
+            yield Placed(entry, below, slot, factors and _is_reduced(entry, slot, trees))
+
+
+def _canonical(key: Key, *, chain: bool) -> Key:
+    match key:
+        case DictKey(name) if chain:
+            return SequenceKey(int(name))
+        case AttributeKey(name):
+            return DictKey(name)
+        case _:
+            return key
+
+
+Mirror = list[tuple[Entry, Slot]]
+
+
+def _mirror(node: "Tree | Entry", trees: Mapping[str, Tree]) -> Mirror | None:
+    """The slots of a subtree that mirrors variables, else None."""
+    if isinstance(node, Entry):
+        return None
+    for name, tree in trees.items():
+        if (found := _matched(node, tree, name)) and _shapes_agree(found, trees):
+            return found
+    if all(isinstance(key, DictKey) and key.name in trees for key in node):
+        levels = [_matched(child, trees[str(key)], str(key)) for key, child in _items(node)]
+        found = [pair for level in levels for pair in level or []]
+        if all(level is not None for level in levels) and _shapes_agree(found, trees):
+            return found
+    return None
+
+
+def _items(node: Tree) -> list[tuple[str, "Tree | Entry"]]:
+    return [(key.name, child) for key, child in node.items() if isinstance(key, DictKey)]
+
+
+def _matched(node: "Tree | Entry", tree: "Tree | Entry", collection: str) -> Mirror | None:
+    """Pairs of optimizer entry and slot where `node` is a subset of `tree`, else None."""
+    pairs: Mirror = []
+    pending: list[tuple[Tree | Entry, Tree | Entry, KeyPath]] = [(node, tree, ROOT)]
+    while pending:
+        ours, theirs, path = pending.pop()
+        if isinstance(ours, Entry):
+            # An empty may stand for a whole module; an array stands for one parameter.
+            if isinstance(theirs, dict) and not isinstance(ours.value, EmptyValue):
+                return None
+            pairs.append((ours, Slot(collection=collection, path=path)))
+            continue
+        if isinstance(theirs, Entry) or not ours.keys() <= theirs.keys():
+            return None
+        pending.extend((child, theirs[key], KeyPath((*path.keys, key))) for key, child in ours.items())
+    return pairs
+
+
+def _parameter(slot: Slot, trees: Mapping[str, Tree]) -> Value | None:
+    node: Tree | Entry = trees[slot.collection]
+    for key in slot.path:
+        assert isinstance(node, dict)
+        node = node[key]
+    return node.value if isinstance(node, Entry) else None
+
+
+def _shapes_agree(found: Mirror, trees: Mapping[str, Tree]) -> bool:
+    """Whether paths and shapes are evidence enough. Single disagreements are reported later, not hidden."""
+    arrays = [(entry.value, slot) for entry, slot in found if isinstance(entry.value, ArrayValue)]
+    if not arrays:
+        return all(isinstance(_parameter(slot, trees), ArrayValue) for _, slot in found)
+    if any(_same_shape(value, _parameter(slot, trees)) for value, slot in arrays):
+        return True
+    return max(len(slot.path) for _, slot in arrays) > 1 or len(arrays) > 1
+
+
+def _same_shape(value: Value, parameter: Value | None) -> bool:
+    return (
+        isinstance(value, ArrayValue)
+        and isinstance(parameter, ArrayValue)
+        and value.spec.shape == parameter.spec.shape
+    )
+
+
+def _factored(mirrors: list[Mirror], trees: Mapping[str, Tree]) -> bool:
+    """Whether sibling mirrors are the factors of a factored second moment, as adafactor keeps it.
+
+    Its row and column factors lack one axis of their parameter, and where one form is used the other
+    holds a placeholder of shape (1,).
+    """
+    pairs = [pair for mirror in mirrors for pair in mirror]
+    odd = [(e, s) for e, s in pairs if _is_reduced(e, s, trees)]
+    return any(isinstance(e.value, ArrayValue) and e.value.spec.shape == (1,) for e, _ in odd)
+
+
+def _is_reduced(entry: Entry, slot: Slot, trees: Mapping[str, Tree]) -> bool:
+    parameter = _parameter(slot, trees)
+    if not (isinstance(entry.value, ArrayValue) and isinstance(parameter, ArrayValue)):
+        return False
+    full, shape = parameter.spec.shape, entry.value.spec.shape
+    if shape == full:
+        return False
+    return shape == (1,) or shape in {full[:axis] + full[axis + 1 :] for axis in range(len(full))}

@@ -1,0 +1,76 @@
+"""What shapes alone do not show of moments: dtypes out of line, parameters that one field forgot."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from linen_nnx.schema.array import ArrayValue, DType
+from linen_nnx.schema.ir import OptimizerLeaf, Slot, TrainState
+from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.problem import Code, Problem
+
+_Fields = dict[KeyPath, dict[Slot, OptimizerLeaf]]
+
+
+def moment_problems(state: TrainState) -> list[Problem]:
+    """Every moment that its siblings contradict."""
+    fields: _Fields = defaultdict(dict)
+    for item in state.optimizer:
+        if item.mirrors is not None:
+            fields[item.at][item.mirrors] = item
+    return [*_dtypes(fields, state), *_uneven(fields)]
+
+
+def _dtypes(fields: _Fields, state: TrainState) -> Iterator[Problem]:
+    """A field keeps its parameters' dtypes, or one dtype of its own (`mu_dtype`)."""
+    parameters = {
+        v.slot: v.leaf.value.spec.dtype for v in state.variables if isinstance(v.leaf.value, ArrayValue)
+    }
+    for at, moments in fields.items():
+        found: dict[Slot, DType] = {
+            slot: item.leaf.value.spec.dtype
+            for slot, item in moments.items()
+            if isinstance(item.leaf.value, ArrayValue)
+        }
+        own = {slot: dtype for slot, dtype in found.items() if dtype != parameters.get(slot, dtype)}
+        if not own or len(set(found.values())) == 1:
+            continue
+        usual = Counter(found.values()).most_common(1)[0][0]
+        for slot, dtype in found.items():
+            if dtype not in (usual, parameters.get(slot)):
+                yield _dtype_problem(at + slot.path, f"{usual.value} or its parameter's dtype", dtype)
+        for slot, dtype in own.items():
+            if dtype == usual or parameters.get(slot) != usual:
+                continue
+            yield _dtype_problem(at + slot.path, f"{usual.value}, as the other moments of this field", dtype)
+
+
+def _dtype_problem(path: KeyPath, expected: str, dtype: DType) -> Problem:
+    return Problem(code=Code.DTYPE_MISMATCH, path=path, expected=expected, found=dtype.value)
+
+
+def _uneven(fields: _Fields) -> Iterator[Problem]:
+    """Fields side by side, such as mu and nu, cover the same parameters."""
+    by_parent: dict[KeyPath, list[KeyPath]] = defaultdict(list)
+    for at in fields:
+        by_parent[at[:-1]].append(at)
+    for siblings in by_parent.values():
+        union = dict.fromkeys(slot for at in siblings for slot in fields[at])
+        for at in siblings:
+            for slot in union:
+                if slot not in fields[at] and not _below_empty(slot, fields[at]):
+                    others = next(other for other in siblings if slot in fields[other])
+                    yield Problem(
+                        code=Code.MISSING_ENTRY,
+                        path=at + slot.path,
+                        expected=f"a moment, as {others} has one",
+                        found="nothing",
+                    )
+
+
+def _below_empty(slot: Slot, field: dict[Slot, OptimizerLeaf]) -> bool:
+    """An empty may stand for a whole module, or a module for what is an empty elsewhere."""
+    return any(
+        other.collection == slot.collection
+        and (slot.path.startswith(other.path) or other.path.startswith(slot.path))
+        for other in field
+    )

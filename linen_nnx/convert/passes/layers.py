@@ -1,0 +1,179 @@
+"""Stack, unstack or rename layers: weights, moments and other variables together."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from linen_nnx.convert.layers.check import layer_gaps, unlike_layers
+from linen_nnx.convert.layers.restack import Restacking, belongs, restack
+from linen_nnx.convert.layers.target import AxisChoice, axis_before, target_group
+from linen_nnx.convert.passes.runner import Passed
+from linen_nnx.schema.ir import PARAMS, Leaf, OptimizerLeaf, Slot, TrainState, Variable
+from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerStacking
+from linen_nnx.schema.model import Model
+from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.plan import Note, NoteCode
+from linen_nnx.schema.problem import Code, Problem
+
+AUX_AXIS = 0
+"""All variables but parameters are stacked on their first axis, by Linen's scan and NNX's alike."""
+
+Item = TypeVar("Item", Variable, OptimizerLeaf)
+
+
+class LayersPass(Model):
+    """`stacking` None keeps what is; `like` are the groups of a checkpoint to be imitated."""
+
+    name: str = "layers"
+    stacking: LayerStacking | None = None
+    names: LayerNames
+    axis: AxisChoice = AxisChoice()
+    like: tuple[LayerGroup, ...] = ()
+
+    def apply(self, state: TrainState) -> Passed:
+        """Restack every group of the state."""
+        problems = layer_gaps(state.variables, state.groups)
+        if self.stacking is not LayerStacking.UNSTACKED:
+            problems += unlike_layers(state.variables, state.groups)
+        work = _Work(state)
+        for group in () if problems else state.groups:
+            work.restack(group, self)
+        return Passed(
+            TrainState(
+                step=state.step,
+                variables=tuple(work.variables),
+                optimizer=tuple(work.optimizer),
+                groups=tuple(work.groups),
+                aside=(*state.aside, *work.apart),
+            ),
+            problems=[*problems, *work.problems],
+            notes=work.notes(),
+        )
+
+
+@dataclass
+class _Work:
+    """The state while its groups are rewritten one by one."""
+
+    variables: list[Variable]
+    optimizer: list[OptimizerLeaf]
+    groups: list[LayerGroup]
+    apart: list[Variable]
+    problems: list[Problem]
+
+    def __init__(self, state: TrainState) -> None:
+        self._given = state.variables
+        self.variables = list(state.variables)
+        self.optimizer = list(state.optimizer)
+        self.groups, self.apart, self.problems = [], [], []
+
+    def restack(self, group: LayerGroup, options: LayersPass) -> None:
+        """Rewrite all that stands in `group`."""
+        axis, found = axis_before(group, options.stacking, options.axis)
+        after, odd = target_group(group, options.stacking, options.names, options.like, self._given)
+        faults = [*found, *odd]
+        self.problems.extend(faults)
+        self.groups.append(after)
+        if faults:
+            return
+        how = Restacking(group, after, axis, options.axis.after(axis))
+        if not how.moves_slices:
+            return
+        self._variables(group, how)
+        self._optimizer(group, how)
+
+    def _variables(self, group: LayerGroup, how: Restacking) -> None:
+        by_collection, kept = _grouped(self.variables, group, _slot_of, lambda v: v.slot.collection)
+        for collection, leaves in by_collection.items():
+            done = restack(leaves, how if collection == PARAMS else _aux(how))
+            kept.extend(_variable(collection, path, leaf) for path, leaf in done.leaves.items())
+            if collection == PARAMS:
+                self.problems.extend(done.problems)
+            else:
+                self.apart.extend(_variable(collection, path, leaf) for path, leaf in done.apart.items())
+        self.variables = kept
+
+    def _optimizer(self, group: LayerGroup, how: Restacking) -> None:
+        by_mirror, kept = _grouped(
+            self.optimizer,
+            group,
+            _mirrored,
+            lambda m: (m.at, m.mirrors.collection if m.mirrors else "", m.factored),
+        )
+        for (at, collection, factored), leaves in by_mirror.items():
+            if factored and _changes_shapes(how):
+                self.problems.extend(_factored(at + path, leaf) for path, leaf in leaves.items())
+                continue
+            done = restack(leaves, how if collection == PARAMS else _aux(how))
+            self.problems.extend(_of_moment(at, problem) for problem in done.problems)
+            kept.extend(
+                OptimizerLeaf(
+                    at=at, mirrors=Slot(collection=collection, path=path), factored=factored, leaf=leaf
+                )
+                for path, leaf in done.leaves.items()
+            )
+        self.optimizer = kept
+
+    def notes(self) -> list[Note]:
+        """What the user should know."""
+        if not self.apart:
+            return []
+        paths = tuple(variable.slot.path for variable in self.apart)
+        text = (
+            f"{len(paths)} variables stand in some layers only (NNX stores a shared object once) "
+            "and cannot be stacked"
+        )
+        return [Note(code=NoteCode.AUX_NOT_STACKABLE, text=text, paths=paths[:5])]
+
+
+def _grouped(
+    items: Sequence[Item],
+    group: LayerGroup,
+    slot_of: Callable[[Item], Slot | None],
+    key_of: Callable[[Item], object],
+) -> tuple[dict, list[Item]]:  # type: ignore[type-arg]
+    inside: dict[object, dict[KeyPath, Leaf]] = defaultdict(dict)
+    outside: list[Item] = []
+    for item in items:
+        slot = slot_of(item)
+        if slot is not None and belongs(slot.path, group):
+            inside[key_of(item)][slot.path] = item.leaf
+        else:
+            outside.append(item)
+    return inside, outside
+
+
+def _slot_of(variable: Variable) -> Slot:
+    return variable.slot
+
+
+def _mirrored(moment: OptimizerLeaf) -> Slot | None:
+    return moment.mirrors
+
+
+def _variable(collection: str, path: KeyPath, leaf: Leaf) -> Variable:
+    return Variable(slot=Slot(collection=collection, path=path), leaf=leaf)
+
+
+def _aux(how: Restacking) -> Restacking:
+    return Restacking(how.before, how.after, AUX_AXIS, AUX_AXIS)
+
+
+def _changes_shapes(how: Restacking) -> bool:
+    unstacked = LayerStacking.UNSTACKED
+    return not (how.before.stacking is unstacked and how.after.stacking is unstacked)
+
+
+def _factored(path: KeyPath, leaf: Leaf) -> Problem:
+    return Problem(
+        code=Code.LAYERS_NOT_STACKABLE,
+        path=path,
+        expected="a moment of its parameter's shape, to be restacked with it",
+        found=f"{leaf.value}, a factor of a reduced shape",
+        hint="keep the layers as they are (no --scan-layers or --no-scan-layers), or use --params-only",
+    )
+
+
+def _of_moment(at: KeyPath, problem: Problem) -> Problem:
+    return problem.model_copy(update={"path": at + problem.path})

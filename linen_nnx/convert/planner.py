@@ -1,0 +1,203 @@
+"""From a source to a checked `Plan`: detect, parse, lift, passes, lower. No array byte is read."""
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from linen_nnx.convert.detect import detect
+from linen_nnx.convert.layouts import Lifted, holds, last_used_position, lift, lower, parse, validate_layout
+from linen_nnx.convert.moments import moment_problems
+from linen_nnx.convert.nnx import collisions
+from linen_nnx.convert.passes.aside import SetAside
+from linen_nnx.convert.passes.optimizer import Depth, FillChains
+from linen_nnx.convert.passes.params_only import ParamsOnly
+from linen_nnx.convert.passes.runner import Pass, Passed, run
+from linen_nnx.convert.passes.step import StepPass
+from linen_nnx.convert.passes.template import FromTemplate
+from linen_nnx.convert.side import residue_of, side_writes, with_side
+from linen_nnx.convert.store.protocol import Source
+from linen_nnx.convert.target import layers_pass, target_form, target_layout
+from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.errors import ConversionError, InvariantError, LayoutError, raise_if
+from linen_nnx.schema.inventory import Entry, Inventory
+from linen_nnx.schema.ir import RNGS, OptimizerLeaf, TrainState, Variable
+from linen_nnx.schema.layout import Form, Layout
+from linen_nnx.schema.ops import Cast, Copy, Origin, Ref, refs
+from linen_nnx.schema.options import Aux, ConversionOptions, Parts
+from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.plan import Input, Note, NoteCode, Plan, Write
+from linen_nnx.schema.problem import Code, Problem
+
+
+def lift_source(source: Source, layout: Layout | None = None, origin: Origin = Origin.SOURCE) -> Lifted:
+    """Read a source into the intermediate representation, with what lies beside it."""
+    inventory = source.inventory
+    layout = layout or detect(inventory).layout
+    routes = {} if source.side is None else {r.path: r.collection for r in source.side.residue.routes}
+    lifted = lift(parse(inventory, layout), inventory, routes, origin)
+    if origin is not Origin.SOURCE:
+        return lifted
+    state = with_side(lifted.state, source.side)
+    raise_if([*state.check(), *moment_problems(state)], LayoutError)
+    return Lifted(state, lifted.form, lifted.notes)
+
+
+def plan(source: Source, options: ConversionOptions, template: Source | None = None) -> Plan:
+    """The whole conversion as data. Raises `LayoutError`, `ConversionError`."""
+    lifted = lift_source(source)
+    layout = target_layout(lifted.form.layout, options)
+    against = None if template is None else _lift_template(template, layout)
+    known = against.form if against else _known(source, lifted.form, layout)
+    form = target_form(layout, lifted.form, known, options)
+    ran = run(lifted.state, _passes(lifted, form, options, against))
+    state = ran.state
+    _refuse_collisions(state, form)
+    _check_step(state, source)
+    writes = list(lower(state, form))
+    _check_lowered(writes, form)
+    aside, kept = side_writes(state)
+    earlier = None if source.side is None else source.side.residue
+    residue = residue_of(lifted.form, earlier, state, form, kept) if options.aux is Aux.KEEP else None
+    try:
+        return Plan(
+            source=lifted.form,
+            target=form.model_copy(update={"groups": state.groups}),
+            inputs=_inputs(source, template, [*writes, *aside]),
+            writes=(*writes, *aside),
+            drops=tuple(ran.drops),
+            notes=(*lifted.notes, *ran.notes, *_no_rngs(lifted, state, layout)),
+            residue=residue,
+        )
+    except ValidationError as error:
+        problem = Problem(
+            code=Code.UNREAD_SOURCE, expected="a plan that conserves the state", found=str(error)
+        )
+        raise InvariantError("planning", [problem]) from error
+
+
+def _known(source: Source, form: Form, layout: Layout) -> Form | None:
+    """A form of the target's layout that the source itself knows of."""
+    if form.layout is layout:
+        return form
+    return None if source.side is None else source.side.residue.origin(layout)
+
+
+def _lift_template(template: Source, layout: Layout) -> Lifted:
+    lifted = lift_source(template, origin=Origin.TEMPLATE)
+    if lifted.form.layout is not layout:
+        raise ConversionError.one(
+            Code.WRONG_KIND,
+            expected=f"a template in the target's layout, {layout.value}",
+            found=f"one in the layout {lifted.form.layout.value}",
+        )
+    return lifted
+
+
+def _passes(lifted: Lifted, form: Form, options: ConversionOptions, template: Lifted | None) -> list[Pass]:
+    passes: list[Pass] = [ParamsOnly()] if options.parts is Parts.PARAMS else []
+    passes.append(layers_pass(form, lifted.form, options))
+    if template is not None:
+        passes.append(FromTemplate(template.state))
+    if form.layout is not Layout.NNX:
+        passes.append(FillChains(depth=Depth.ALL if form.layout is Layout.LINEN else Depth.TOP))
+    if form.step is not None:
+        passes.append(StepPass(value=form.step))
+    passes.append(_Held(form, options.aux))
+    return passes
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Set aside what the target's form cannot hold, as the state stands when the pass runs."""
+
+    form: Form
+    aux: Aux
+    name: str = "aside"
+
+    def apply(self, state: TrainState) -> Passed:
+        last_used = last_used_position(state.optimizer)
+
+        def held(item: Variable | OptimizerLeaf) -> bool:
+            return holds(item, self.form, last_used)
+
+        return SetAside(held, self.aux).apply(state)
+
+
+def _refuse_collisions(state: TrainState, form: Form) -> None:
+    if form.layout is Layout.LINEN:
+        return
+    raise_if(
+        [
+            Problem(
+                code=Code.TWO_WRITERS,
+                path=path,
+                expected="one variable of this path: an NNX module has one attribute of a name",
+                found="one in each of two collections",
+            )
+            for path in collisions(state)
+        ],
+        ConversionError,
+    )
+
+
+def _check_step(state: TrainState, source: Source) -> None:
+    """The step must fit its new dtype; its value is one scalar, so it is read now."""
+    step = state.step
+    if step is None or not isinstance(step.op, Cast) or not isinstance(step.value, ArrayValue):
+        return
+    match step.op.of:
+        case Copy(source=Ref(origin=Origin.SOURCE, path=path)):
+            value = source.scalar(path)
+        case _:
+            return
+    bits = step.value.spec.dtype.itemsize * 8
+    signed = step.value.spec.dtype.value.startswith("int")
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    if value is not None and not low <= value <= high:
+        raise ConversionError.one(
+            Code.STEP_OUT_OF_RANGE,
+            path=path,
+            expected=f"a step that {step.value.spec.dtype.value} can hold, {low} to {high}",
+            found=str(value),
+        )
+
+
+def _check_lowered(writes: list[Write], form: Form) -> None:
+    """What was lowered parses as its layout; anything else is our own fault."""
+    try:
+        inventory = Inventory.of(Entry(path=write.target, value=write.value) for write in writes)
+    except ValidationError as error:
+        problem = Problem(code=Code.TWO_WRITERS, expected="each target once", found=str(error))
+        raise InvariantError("lowering", [problem]) from error
+    if problems := validate_layout(inventory, form.layout):
+        raise InvariantError("lowering", problems)
+
+
+def _inputs(source: Source, template: Source | None, writes: list[Write]) -> tuple[Input, ...]:
+    inputs = [Input(source=Ref(path=e.path), value=e.value) for e in source.inventory.entries]
+    if source.side is not None:
+        inputs += [
+            Input(source=Ref(origin=Origin.SIDE, path=path), value=value)
+            for path, value in source.side.values.items()
+        ]
+    if template is not None:
+        used: set[KeyPath] = {
+            ref.path for write in writes for ref in refs(write.op) if ref.origin is Origin.TEMPLATE
+        }
+        inputs += [
+            Input(source=Ref(origin=Origin.TEMPLATE, path=e.path), value=e.value)
+            for e in template.inventory.entries
+            if e.path in used
+        ]
+    return tuple(inputs)
+
+
+def _no_rngs(lifted: Lifted, state: TrainState, layout: Layout) -> list[Note]:
+    collections = {variable.slot.collection for variable in state.variables}
+    if layout is not Layout.NNX or RNGS in collections or lifted.form.layout is Layout.NNX:
+        return []
+    text = (
+        "the source has no PRNG streams; a model with dropout needs them to resume. "
+        "Give --template a checkpoint of the target to take them from it"
+    )
+    return [Note(code=NoteCode.NO_RNGS, text=text)]

@@ -1,0 +1,89 @@
+"""Let orbax restore a checkpoint in a process of its own, and hold what it gives against what is stored.
+
+Run as a module, this is that process: it restores one item and prints a digest for every leaf.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from linen_nnx.convert.store.orbax_source import OrbaxItem
+from linen_nnx.convert.store.read import read_array
+from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.problem import Code, Problem
+from linen_nnx.schema.tree import flatten
+
+_TIMEOUT_SECONDS = 3600
+
+
+def restore_problems(item: OrbaxItem) -> list[Problem]:
+    """Every leaf that orbax does not give back as it is stored."""
+    command = [sys.executable, "-m", "linen_nnx.convert.restoring", str(item.folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return [_failed(f"no end after {_TIMEOUT_SECONDS} seconds")]
+    if done.returncode != 0:
+        return [_failed(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no message")]
+    restored: dict[str, str] = json.loads(done.stdout)
+    return list(_differing(item, restored))
+
+
+def _failed(found: str) -> Problem:
+    return Problem(code=Code.RESTORE_FAILED, expected="orbax to restore the checkpoint", found=found)
+
+
+def _differing(item: OrbaxItem, restored: dict[str, str]) -> Iterator[Problem]:
+    for path, stored in item.arrays.items():
+        found = restored.get("/".join(path.names))
+        if found != _digest(read_array(item.folder, item.storage, stored.name, stored.zarr)):
+            yield Problem(
+                code=Code.RESTORE_FAILED,
+                path=path,
+                expected="the stored values from orbax",
+                found="nothing" if found is None else "others",
+            )
+
+
+def _digest(array: Any) -> str:
+    import numpy as np
+
+    data = np.ascontiguousarray(array)
+    head = f"{data.dtype}{list(data.shape)}".encode()
+    return hashlib.blake2b(head + data.tobytes(), digest_size=32).hexdigest()
+
+
+def _restored(folder: Path) -> Iterator[tuple[KeyPath, Any]]:
+    import jax
+    import numpy as np
+    import orbax.checkpoint as ocp
+
+    checkpointer = ocp.PyTreeCheckpointer()
+    tree = checkpointer.metadata(folder).item_metadata.tree
+    arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+    yield from flatten(checkpointer.restore(folder, args=ocp.args.PyTreeRestore(restore_args=arguments)))
+
+
+def main() -> None:
+    """Print the digest of every array that orbax restores from the item named on the command line."""
+    import jax
+
+    digests = {}
+    for path, leaf in _restored(Path(sys.argv[1])):
+        if leaf is None or isinstance(leaf, str | dict | list | tuple):
+            continue
+        data = jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        digests["/".join(path.names)] = _digest(data)
+    json.dump(digests, sys.stdout)
+
+
+def _is_key(leaf: Any) -> bool:
+    return str(getattr(leaf, "dtype", "")).startswith("key<")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""What cannot be held: into a side item on the way there, back into the state on the way back."""
+
+from collections.abc import Sequence
+
+from linen_nnx.convert.store.protocol import Side
+from linen_nnx.convert.variables import classify
+from linen_nnx.schema.inventory import Entry
+from linen_nnx.schema.ir import PARAMS, Leaf, OptimizerLeaf, TrainState, Variable
+from linen_nnx.schema.layout import Form, Layout, Route
+from linen_nnx.schema.ops import Copy, Origin, Ref
+from linen_nnx.schema.path import ROOT, KeyPath
+from linen_nnx.schema.plan import Place, Write
+from linen_nnx.schema.residue import Kept, OptimizerAddress, Residue, VariableAddress
+
+
+def with_side(state: TrainState, side: Side | None) -> TrainState:
+    """The state with what an earlier conversion kept beside it."""
+    if side is None:
+        return state
+    variables, optimizer = list(state.variables), list(state.optimizer)
+    for kept in side.residue.kept:
+        leaf = Leaf(value=kept.value, op=Copy(source=Ref(origin=Origin.SIDE, path=kept.path)))
+        match kept.address:
+            case VariableAddress(slot=slot):
+                variables.append(Variable(slot=slot, leaf=leaf))
+            case OptimizerAddress(at=at, mirrors=mirrors):
+                optimizer.append(OptimizerLeaf(at=at, mirrors=mirrors, leaf=leaf))
+    return state.model_copy(update={"variables": tuple(variables), "optimizer": tuple(optimizer)})
+
+
+def side_writes(state: TrainState) -> tuple[list[Write], list[Kept]]:
+    """Writes into the side item for all that was set aside, and their addresses."""
+    writes, kept = [], []
+    for item in state.aside:
+        path, address = _address(item)
+        leaf = item.leaf
+        writes.append(Write(place=Place.SIDE, target=path, value=leaf.value, op=leaf.op))
+        kept.append(Kept(path=path, value=leaf.value, address=address))
+    return writes, kept
+
+
+def _address(item: Variable | OptimizerLeaf) -> tuple[KeyPath, VariableAddress | OptimizerAddress]:
+    if isinstance(item, Variable):
+        return ROOT / "variables" / item.slot.collection + item.slot.path, VariableAddress(slot=item.slot)
+    if item.mirrors is None:
+        return ROOT / "optimizer" + item.at, OptimizerAddress(at=item.at)
+    path = ROOT / "moments" + item.at / item.mirrors.collection + item.mirrors.path
+    return path, OptimizerAddress(at=item.at, mirrors=item.mirrors)
+
+
+def residue_of(
+    source: Form, earlier: Residue | None, state: TrainState, target: Form, kept: Sequence[Kept]
+) -> Residue:
+    """What the target's folder will say."""
+    others = () if earlier is None else earlier.origins
+    origins = (source, *(form for form in others if form.layout is not source.layout))
+    return Residue(origins=origins, routes=_routes(state, target), kept=tuple(kept))
+
+
+def _routes(state: TrainState, target: Form) -> tuple[Route, ...]:
+    """Collections that a reader of the target would not find by itself."""
+    if target.layout is Layout.LINEN:
+        return ()
+    model = [
+        Entry(path=v.slot.path, value=v.leaf.value)
+        for v in state.variables
+        if target.layout is Layout.NNX or v.slot.collection != PARAMS
+    ]
+    moments = {item.mirrors.path for item in state.optimizer if item.mirrors is not None}
+    trained = moments if target.layout is Layout.NNX else {ROOT}
+    found = classify(model, trained, {}).collections
+    return tuple(
+        Route(path=v.slot.path, collection=v.slot.collection)
+        for v in state.variables
+        if found.get(v.slot.path, v.slot.collection) != v.slot.collection
+    )

@@ -1,0 +1,1 @@
+"""Where checkpoints lie: orbax items on disk, trees in memory."""

@@ -1,0 +1,161 @@
+"""From a path a user gives to the item that holds the train state.
+
+A run folder holds numbered steps, a step folder holds items, an item folder holds `_METADATA`. Names
+differ between writers (`items`, `state`, `default`, `pytree`, …), so an item is found by its `_METADATA`.
+"""
+
+import re
+from pathlib import Path
+
+from linen_nnx.schema.errors import CheckpointError
+from linen_nnx.schema.model import Model
+from linen_nnx.schema.orbax_metadata import METADATA_FILE, OCDBT_MANIFEST
+from linen_nnx.schema.problem import Code
+
+OWN_FOLDER = "linen_nnx"
+"""Our folder inside an item: receipt and side item. Every orbax reader tried ignores it."""
+TEMPORARY = ".linen-nnx-tmp-"
+"""Prefix of a target that is not committed yet."""
+
+_STEP = re.compile(r"(?:.*_)?0*(\d+)")
+_ORBAX_TEMPORARY = ".orbax-checkpoint-tmp"
+
+
+class Location(Model):
+    """Where an item lies; `step` and `run` are set as far as the given path stands above them."""
+
+    item: Path
+    step: Path | None = None
+    run: Path | None = None
+
+    @property
+    def root(self) -> Path:
+        """What the user named: run, step or item."""
+        return self.run or self.step or self.item
+
+    @property
+    def step_number(self) -> int | None:
+        """The number of the step folder."""
+        return None if self.step is None else _step_number(self.step)
+
+    def moved_to(self, target: Path) -> "Location":
+        """The same form below `target`: run to run, step to step, item to item."""
+        if self.step is None:
+            return Location(item=target)
+        step = target if self.run is None else target / self.step.relative_to(self.run)
+        return Location(item=step / self.item.name, step=step, run=None if self.run is None else target)
+
+
+def locate(path: Path, step: int | None = None, item: str | None = None) -> Location:
+    """Find the item of `path`. Raises `CheckpointError` where there is none, or more than one."""
+    path = path.expanduser().absolute()
+    _refuse_uncommitted(path)
+    if not path.is_dir():
+        raise _not_a_checkpoint(path, "a file" if path.exists() else "nothing")
+    if (path / METADATA_FILE).is_file():
+        return Location(item=path)
+    if _items(path):
+        return Location(item=_one_item(path, item), step=path)
+    steps, base = _steps_below(path)
+    if not steps:
+        raise _not_a_checkpoint(path, _what_lies_in(path))
+    chosen = _choose(base, steps, step)
+    return Location(item=_one_item(chosen, item), step=chosen, run=path)
+
+
+def _steps_below(path: Path) -> tuple[dict[int, Path], Path]:
+    """The committed steps of a run; MaxText keeps them in `checkpoints/`."""
+    for base in (path, path / "checkpoints"):
+        if base.is_dir() and (steps := _steps(base)):
+            return steps, base
+    return {}, path
+
+
+def _step_number(path: Path) -> int | None:
+    match = _STEP.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
+def _steps(base: Path) -> dict[int, Path]:
+    numbered = {_step_number(child): child for child in base.iterdir() if child.is_dir()}
+    return {
+        number: child
+        for number, child in numbered.items()
+        if number is not None and not _is_temporary(child.name) and _items(child, or_itself=True)
+    }
+
+
+def _choose(base: Path, steps: dict[int, Path], step: int | None) -> Path:
+    if step is None:
+        return steps[max(steps)]
+    if step not in steps:
+        raise CheckpointError.one(
+            Code.STEP_NOT_FOUND,
+            expected=f"step {step} in {base}",
+            found="steps " + ", ".join(map(str, sorted(steps))),
+            hint="name one of these with --step",
+        )
+    return steps[step]
+
+
+def _items(step: Path, *, or_itself: bool = False) -> list[Path]:
+    if or_itself and (step / METADATA_FILE).is_file():
+        return [step]
+    return sorted(
+        child
+        for child in step.iterdir()
+        if child.is_dir() and child.name != OWN_FOLDER and (child / METADATA_FILE).is_file()
+    )
+
+
+def _one_item(step: Path, item: str | None) -> Path:
+    items = _items(step, or_itself=True)
+    names = [child.name for child in items]
+    if item is not None:
+        if item not in names:
+            raise CheckpointError.one(
+                Code.NOT_A_CHECKPOINT, expected=f"an item {item} in {step}", found=", ".join(names)
+            )
+        return step / item
+    if len(items) > 1:
+        raise CheckpointError.one(
+            Code.SEVERAL_ITEMS,
+            expected=f"one item in {step}",
+            found=", ".join(names),
+            hint="name the one that holds the train state with --item",
+        )
+    return items[0]
+
+
+def _is_temporary(name: str) -> bool:
+    return _ORBAX_TEMPORARY in name or name.startswith(TEMPORARY)
+
+
+def _refuse_uncommitted(path: Path) -> None:
+    for part in (path, *path.parents):
+        if _is_temporary(part.name):
+            raise CheckpointError.one(
+                Code.UNCOMMITTED,
+                expected="a committed checkpoint",
+                found=f"the temporary folder {part.name}",
+                hint="the save that made it did not finish; use an earlier step",
+            )
+
+
+def _what_lies_in(path: Path) -> str:
+    names = sorted(child.name for child in path.iterdir())
+    if any(_is_temporary(name) for name in names):
+        return "only temporary folders of saves that did not finish"
+    if OCDBT_MANIFEST in names:
+        return f"array data without {METADATA_FILE}"
+    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    return f"a folder with {shown}" if names else "an empty folder"
+
+
+def _not_a_checkpoint(path: Path, found: str) -> CheckpointError:
+    only_temporary = "temporary" in found
+    return CheckpointError.one(
+        Code.UNCOMMITTED if only_temporary else Code.NOT_A_CHECKPOINT,
+        expected=f"an orbax checkpoint (a run, step or item folder) at {path}",
+        found=found,
+    )

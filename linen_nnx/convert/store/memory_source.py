@@ -1,0 +1,94 @@
+"""A live tree as a `Source`."""
+
+from functools import cached_property
+from typing import Any
+
+from linen_nnx.convert.engine.evaluate import Array, Arrays, NumpyArrays, numpy_dtype
+from linen_nnx.schema.array import ArrayValue, DType, Holder
+from linen_nnx.schema.inventory import Entry, Inventory
+from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.tree import flatten, value_of
+
+
+class MemorySource:
+    """Holds references to the leaves of a tree; nothing is copied."""
+
+    side = None
+    scan_layers = None
+
+    def __init__(self, tree: object) -> None:
+        """Flatten `tree`. Raises `TypeError` on a leaf that no checkpoint can hold."""
+        self._leaves = dict(flatten(tree))
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """Every entry."""
+        return Inventory.of(Entry(path=path, value=value_of(leaf)) for path, leaf in self._leaves.items())
+
+    def leaf(self, path: KeyPath) -> Any:
+        """The object at `path`."""
+        return self._leaves[path]
+
+    def scalar(self, path: KeyPath) -> int | None:
+        """The value of an integer scalar; None for a spec without a value."""
+        leaf: Any = self._leaves[path]
+        return None if _is_spec(leaf) else int(leaf)
+
+    @property
+    def arrays(self) -> Arrays:
+        """What ops do to the arrays of this tree."""
+        values = [value for value in self.inventory.by_path.values() if isinstance(value, ArrayValue)]
+        if any(_is_spec(leaf) for leaf in self._leaves.values()):
+            return SpecArrays()
+        if any(value.holder is Holder.JAX for value in values):
+            return JaxArrays()
+        return NumpyArrays()
+
+
+def _is_spec(leaf: Any) -> bool:
+    return type(leaf).__name__ == "ShapeDtypeStruct"
+
+
+class JaxArrays:
+    """Jax arrays, typed keys among them; they stay on their devices."""
+
+    def take(self, array: Array, axis: int, index: int) -> Array:
+        """One slice."""
+        import jax
+
+        return jax.lax.index_in_dim(array, index, axis, keepdims=False)
+
+    def stack(self, arrays: list[Array], axis: int) -> Array:
+        """Along a new axis."""
+        import jax.numpy as jnp
+
+        return jnp.stack(arrays, axis)
+
+    def cast(self, array: Array, dtype: DType) -> Array:
+        """To `dtype`; a value that would change is refused."""
+        import jax.numpy as jnp
+
+        exact = NumpyArrays().cast(jnp.asarray(array), dtype)
+        return jnp.asarray(exact)
+
+
+class SpecArrays:
+    """`ShapeDtypeStruct`s: shapes and dtypes move, there are no values."""
+
+    def take(self, array: Array, axis: int, index: int) -> Array:
+        """The shape without `axis`."""
+        del index
+        return _spec(array, (*array.shape[:axis], *array.shape[axis + 1 :]), array.dtype)
+
+    def stack(self, arrays: list[Array], axis: int) -> Array:
+        """The shape with a new axis."""
+        shape = arrays[0].shape
+        return _spec(arrays[0], (*shape[:axis], len(arrays), *shape[axis:]), arrays[0].dtype)
+
+    def cast(self, array: Array, dtype: DType) -> Array:
+        """The dtype changed."""
+        return _spec(array, getattr(array, "shape", ()), numpy_dtype(dtype))
+
+
+def _spec(like: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+    return type(like)(shape, dtype)

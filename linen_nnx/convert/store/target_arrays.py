@@ -1,0 +1,122 @@
+"""How a target array is stored: the metadata of what it is made of, with the op's axes moved."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from linen_nnx.convert.store.orbax_source import StoredArray
+from linen_nnx.schema.array import ArraySpec, DType
+from linen_nnx.schema.ops import Cast, Copy, Fill, Op, Ref, Stack, Take
+from linen_nnx.schema.orbax_metadata import NamedSharding
+from linen_nnx.schema.zarr import ZarrV2, ZarrV3
+
+_V2_TYPES = {
+    DType.BOOL: "|b1",
+    DType.INT8: "|i1",
+    DType.UINT8: "|u1",
+    **{d: f"<i{d.itemsize}" for d in (DType.INT16, DType.INT32, DType.INT64)},
+    **{d: f"<u{d.itemsize}" for d in (DType.UINT16, DType.UINT32, DType.UINT64)},
+    **{d: f"<f{d.itemsize}" for d in (DType.FLOAT16, DType.FLOAT32, DType.FLOAT64)},
+    **{d: f"<c{d.itemsize}" for d in (DType.COMPLEX64, DType.COMPLEX128)},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TargetArray:
+    """Everything of a target array but its name and bytes."""
+
+    zarr: ZarrV2 | ZarrV3
+    write_shape: tuple[int, ...]
+    sharding: NamedSharding | None
+
+    def over(self, change: "Callable[[tuple[int, ...]], tuple[int, ...]]") -> "TargetArray":
+        """With every shape changed alike; the sharding is left."""
+        zarr = self.zarr.reshaped(
+            change(self.zarr.shape), change(self.zarr.chunk_shape), change(self.zarr.read_chunk_shape)
+        )
+        return TargetArray(zarr, change(self.write_shape), self.sharding)
+
+
+def target_array(op: Op, stored: Callable[[Ref], StoredArray], zarr_format: int) -> TargetArray:
+    """The storage of the array that `op` makes, in an item of `zarr_format`."""
+    match op:
+        case Copy(source=source):
+            return _as_stored(stored(source), zarr_format)
+        case Take(of=of, axis=axis):
+            return _without(target_array(of, stored, zarr_format), axis)
+        case Stack(parts=parts, axis=axis):
+            return _with(target_array(parts[0], stored, zarr_format), axis, len(parts))
+        case Cast(of=of, dtype=dtype):
+            inner = target_array(of, stored, zarr_format)
+            spec = ArraySpec(shape=inner.zarr.shape, dtype=dtype)
+            fresh = fresh_zarr(spec, zarr_format, inner.zarr.chunk_shape)
+            return TargetArray(fresh, inner.write_shape, inner.sharding)
+        case Fill(value=value):
+            raise TypeError(f"{value} is no array")
+        case _:
+            assert_never(op)
+
+
+def _as_stored(array: StoredArray, zarr_format: int) -> TargetArray:
+    zarr = array.zarr
+    if zarr.zarr_format != zarr_format:
+        zarr = fresh_zarr(zarr.spec, zarr_format, zarr.chunk_shape)
+    write_shape = array.written.write_shape if array.written is not None else zarr.chunk_shape
+    return TargetArray(zarr, write_shape, array.sharding)
+
+
+def _without(array: TargetArray, axis: int) -> TargetArray:
+    def change(shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape[:axis] + shape[axis + 1 :]
+
+    out = array.over(change)
+    return TargetArray(out.zarr, out.write_shape, out.sharding and out.sharding.without_axis(axis))
+
+
+def _with(array: TargetArray, axis: int, count: int) -> TargetArray:
+    def change(shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*shape[:axis], count, *shape[axis:])
+
+    out = array.over(change)
+    return TargetArray(out.zarr, out.write_shape, out.sharding and out.sharding.with_axis(axis))
+
+
+def fresh_zarr(spec: ArraySpec, zarr_format: int, chunk: tuple[int, ...]) -> ZarrV2 | ZarrV3:
+    """Metadata as orbax writes it, for an array that has none to inherit."""
+    if zarr_format == 2:
+        document: dict[str, Any] = {
+            "zarr_format": 2,
+            "shape": spec.shape,
+            "chunks": chunk,
+            "dtype": _V2_TYPES.get(spec.dtype, spec.dtype.value),
+            "compressor": {"id": "zstd", "level": 1},
+            "fill_value": None,
+            "filters": None,
+            "order": "C",
+        }
+        return ZarrV2.model_validate(document)
+    to_bytes: dict[str, Any] = {"name": "bytes"}
+    if spec.dtype.itemsize > 1:
+        to_bytes["configuration"] = {"endian": "little"}
+    zstd = {"name": "zstd", "configuration": {"level": 3, "checksum": False}}
+    index = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+    inner = {"chunk_shape": list(chunk), "codecs": [to_bytes, zstd], "index_codecs": index}
+    document = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": spec.shape,
+        "data_type": spec.dtype.value,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
+        "chunk_key_encoding": {"name": "default"},
+        "codecs": [{"name": "sharding_indexed", "configuration": inner}],
+        "fill_value": _zero(spec.dtype),
+    }
+    return ZarrV3.model_validate(document)
+
+
+def _zero(dtype: DType) -> object:
+    if dtype is DType.BOOL:
+        return False
+    if dtype.is_integer:
+        return 0
+    return [0.0, 0.0] if dtype in (DType.COMPLEX64, DType.COMPLEX128) else 0.0

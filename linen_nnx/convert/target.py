@@ -1,0 +1,91 @@
+"""Decide the form of the target from what the user asked and from what is known: never by a guess."""
+
+from typing import assert_never
+
+from linen_nnx.convert.layers.target import AxisChoice
+from linen_nnx.convert.passes.layers import LayersPass
+from linen_nnx.schema.array import ArraySpec, ArrayValue, DType
+from linen_nnx.schema.errors import ConversionError
+from linen_nnx.schema.layout import Form, LayerNames, LayerStacking, Layout, Leaves
+from linen_nnx.schema.options import ConversionOptions, Direction
+from linen_nnx.schema.problem import Code
+
+_STEP_DTYPES = {Layout.LINEN: DType.INT32, Layout.MAXTEXT: DType.INT32, Layout.NNX: DType.UINT32}
+_LAYER_NAMES = {
+    Layout.LINEN: LayerNames.UNDERSCORE,
+    Layout.MAXTEXT: LayerNames.UNDERSCORE,
+    Layout.NNX: LayerNames.NESTED,
+}
+
+
+def target_layout(source: Layout, options: ConversionOptions) -> Layout:
+    """The layout asked for. Raises `ConversionError` where a direction contradicts the source."""
+    match options.direction:
+        case Direction.AUTO:
+            asked = None
+        case Direction.LINEN_TO_NNX:
+            asked = Layout.NNX
+        case Direction.NNX_TO_LINEN:
+            asked = Layout.LINEN
+        case _:
+            assert_never(options.direction)
+    if asked is not None and (source is Layout.NNX) == (asked is Layout.NNX):
+        raise _contradiction(options.direction, f"a source in the layout {source.value}")
+    if asked is not None and options.to not in (None, asked):
+        raise _contradiction(options.direction, f"--to {options.to}")
+    return options.to or asked or (Layout.LINEN if source is Layout.NNX else Layout.NNX)
+
+
+def _contradiction(direction: Direction, found: str) -> ConversionError:
+    first = direction.value.partition("-")[0]
+    return ConversionError.one(
+        Code.DIRECTION_CONTRADICTION,
+        expected=f"a source that is {first}, for --direction {direction.value}",
+        found=found,
+        hint="leave --direction out to convert to the other layout, or name the target with --to",
+    )
+
+
+def target_form(layout: Layout, source: Form, known: Form | None, options: ConversionOptions) -> Form:
+    """`known` is a form of the target's layout: of the template, of the source, or from before."""
+    leaves = None
+    if layout is Layout.NNX:
+        leaves = options.leaves or (known.leaves if known and known.leaves else Leaves.WRAPPED)
+        if leaves is Leaves.MIXED:
+            leaves = Leaves.WRAPPED
+    return Form(
+        layout=layout,
+        leaves=leaves,
+        nested_params=known.nested_params if known else True,
+        layer_names=_layer_names(layout, source, known, options),
+        groups=known.groups if known else (),
+        step=known.step if known and known.step else _step(layout),
+    )
+
+
+def _step(layout: Layout) -> ArrayValue:
+    return ArrayValue(spec=ArraySpec(shape=(), dtype=_STEP_DTYPES[layout]))
+
+
+def _layer_names(layout: Layout, source: Form, known: Form | None, options: ConversionOptions) -> LayerNames:
+    if options.layer_names is not None:
+        return options.layer_names
+    if layout is Layout.MAXTEXT:
+        # What today's MaxText reads, whatever an older run wrote.
+        return LayerNames.UNDERSCORE
+    for form in (known, source if source.layout is layout else None):
+        names = {g.names for g in form.groups if g.stacking is LayerStacking.UNSTACKED} if form else set()
+        if len(names) == 1:
+            return names.pop()
+    return _LAYER_NAMES[layout]
+
+
+def layers_pass(form: Form, source: Form, options: ConversionOptions) -> LayersPass:
+    """The pass that brings the layers into the target's form."""
+    axes = {group.axis for group in (*form.groups, *source.groups) if group.axis is not None}
+    return LayersPass(
+        stacking=options.stacking,
+        names=form.layer_names or _LAYER_NAMES[form.layout],
+        axis=AxisChoice(stated=options.layer_axis, source=axes.pop() if len(axes) == 1 else None),
+        like=form.groups,
+    )

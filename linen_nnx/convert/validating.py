@@ -1,0 +1,104 @@
+"""Every fault of a checkpoint or a live tree, all at once."""
+
+from pathlib import Path
+
+from linen_nnx.convert.detect import detect
+from linen_nnx.convert.layers.check import layer_gaps, unlike_layers
+from linen_nnx.convert.layouts import lift, parse, validate_layout
+from linen_nnx.convert.moments import moment_problems
+from linen_nnx.convert.store.location import locate
+from linen_nnx.convert.store.orbax_source import open_item
+from linen_nnx.schema.array import ArrayValue, Value
+from linen_nnx.schema.errors import ProblemsError
+from linen_nnx.schema.inventory import Inventory
+from linen_nnx.schema.layout import Layout
+from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.problem import Code, Problem, near
+from linen_nnx.schema.tree import inventory_of
+
+
+def validate(
+    subject: object,
+    layout: Layout | str | None = None,
+    against: object = None,
+    *,
+    step: int | None = None,
+    item: str | None = None,
+) -> list[Problem]:
+    """Every problem of a checkpoint (a path) or of a live tree; an empty list means valid.
+
+    `layout` says what it must be; without it the layout is detected. `against` is another checkpoint or
+    tree with the same entries: missing, unexpected, shape, dtype. No array is read.
+    """
+    try:
+        inventory, problems = _entries(subject, step, item)
+    except ProblemsError as error:
+        return list(error.problems)
+    problems = [*problems, *_layout_problems(inventory, layout)]
+    if against is not None:
+        expected, _ = _entries(against, None, None)
+        problems += differences(inventory, expected)
+    return problems
+
+
+def _entries(subject: object, step: int | None, item: str | None) -> tuple[Inventory, list[Problem]]:
+    if isinstance(subject, Inventory):
+        return subject, []
+    if isinstance(subject, str | Path):
+        opened = open_item(locate(Path(subject), step, item))
+        return opened.inventory, list(opened.problems)
+    return inventory_of(subject), []
+
+
+def _layout_problems(inventory: Inventory, layout: Layout | str | None) -> list[Problem]:
+    try:
+        known = Layout(layout) if layout is not None else detect(inventory).layout
+        if problems := validate_layout(inventory, known):
+            return problems
+        state = lift(parse(inventory, known), inventory, {}).state
+    except ProblemsError as error:
+        return list(error.problems)
+    return [
+        *state.check(),
+        *moment_problems(state),
+        *layer_gaps(state.variables, state.groups),
+        *unlike_layers(state.variables, state.groups),
+    ]
+
+
+def differences(found: Inventory, expected: Inventory) -> list[Problem]:
+    """Entries that are missing, unexpected, or of another kind, shape or dtype."""
+    ours, theirs = found.by_path, expected.by_path
+    problems = []
+    for path in dict.fromkeys((*theirs, *ours)):
+        one, other = ours.get(path), theirs.get(path)
+        if one == other:
+            continue
+        if one is None or other is None:
+            code = Code.MISSING_ENTRY if one is None else Code.UNEXPECTED_ENTRY
+        else:
+            code = _difference(one, other)
+        problems.append(_problem(code, path, other, one, set(ours) - set(theirs)))
+    return problems
+
+
+def _difference(one: Value, other: Value) -> Code:
+    if not (isinstance(one, ArrayValue) and isinstance(other, ArrayValue)):
+        return Code.WRONG_KIND
+    if one.spec.shape != other.spec.shape:
+        return Code.SHAPE_MISMATCH
+    if one.spec.dtype is not other.spec.dtype:
+        return Code.DTYPE_MISMATCH
+    return Code.KEY_IMPL_MISMATCH if one.spec.key_impl != other.spec.key_impl else Code.WRONG_KIND
+
+
+def _problem(
+    code: Code, path: KeyPath, expected: Value | None, found: Value | None, surplus: set[KeyPath]
+) -> Problem:
+    return Problem(
+        code=code,
+        path=path,
+        expected=str(expected or "nothing"),
+        found=str(found or "nothing"),
+        hint=near(path, surplus) if code is Code.MISSING_ENTRY and len(surplus) < 1000 else None,
+    )

@@ -1,0 +1,77 @@
+"""Which Linen collection an NNX variable belongs to: its type is not on disk.
+
+The rules, in order: what earlier metadata says; PRNG streams by their structure; a variable with a
+moment is trained; known names of statistics; then, if the optimizer has moments at all, a variable
+without one is not trained.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.inventory import Entry
+from linen_nnx.schema.ir import PARAMS, RNGS, UNKNOWN
+from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.plan import Note, NoteCode
+
+BATCH_STATS = "batch_stats"
+_STATISTICS = {"mean": BATCH_STATS, "var": BATCH_STATS}
+"""BatchNorm's running statistics: they come in this pair."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """The collection of every variable, and what to tell the user about how it was found."""
+
+    collections: dict[KeyPath, str]
+    notes: tuple[Note, ...]
+
+
+def classify(model: Sequence[Entry], trained: set[KeyPath], known: Mapping[KeyPath, str]) -> Classified:
+    """Give each variable of `model` a collection; `trained` are the paths that have moments."""
+    names = {entry.path for entry in model}
+    collections: dict[KeyPath, str] = {}
+    unknown: list[KeyPath] = []
+    for entry in model:
+        path = entry.path
+        if path in known:
+            collections[path] = known[path]
+        elif _is_rng(entry, names):
+            collections[path] = RNGS
+        elif path in trained:
+            collections[path] = PARAMS
+        elif _is_statistic(path, names):
+            collections[path] = BATCH_STATS
+        elif trained and isinstance(entry.value, ArrayValue):
+            collections[path] = UNKNOWN
+            unknown.append(path)
+        else:
+            collections[path] = PARAMS
+    return Classified(collections, _notes(unknown))
+
+
+def _notes(unknown: list[KeyPath]) -> tuple[Note, ...]:
+    if not unknown:
+        return ()
+    text = f"{len(unknown)} variables have no moment in the optimizer and are taken as not trained"
+    return (Note(code=NoteCode.UNCLASSIFIED_AUX, text=text, paths=tuple(unknown[:5])),)
+
+
+def _is_rng(entry: Entry, names: set[KeyPath]) -> bool:
+    if isinstance(entry.value, ArrayValue) and entry.value.spec.key_impl is not None:
+        return True
+    path = entry.path
+    if any(name == RNGS or name.endswith("_rngs") for name in path.names[:-1]):
+        return True
+    pair = {"count": "key", "key": "count"}.get(path.names[-1]) if len(path) else None
+    return pair is not None and path[:-1] / pair in names and _holds_stream(entry)
+
+
+def _holds_stream(entry: Entry) -> bool:
+    return isinstance(entry.value, ArrayValue) and entry.value.spec.dtype == "uint32"
+
+
+def _is_statistic(path: KeyPath, names: set[KeyPath]) -> bool:
+    return (
+        len(path) > 0 and path.names[-1] in _STATISTICS and all(path[:-1] / n in names for n in _STATISTICS)
+    )

@@ -1,0 +1,119 @@
+"""The intermediate representation: one train state, whatever layout it came from or goes to.
+
+Each leaf carries its value AND the op over source entries that makes it, so a pass rewrites leaves and
+the plan is read off the last state: nothing is matched by name a second time. Optimizer positions are
+canonical: a chain position is a sequence index, whether the disk has a list (Linen) or a dict of digits
+(NNX); a moment names the variable that it mirrors instead of repeating its path.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from linen_nnx.schema.array import ArrayValue, Value
+from linen_nnx.schema.layout import LayerGroup
+from linen_nnx.schema.model import Model
+from linen_nnx.schema.ops import Op
+from linen_nnx.schema.path import ROOT, KeyPath
+from linen_nnx.schema.problem import Code, Problem
+
+PARAMS = "params"
+"""The collection of trained weights."""
+RNGS = "rngs"
+"""PRNG streams: NNX keeps them in the state, Linen does not."""
+UNKNOWN = "variables"
+"""Non-trained NNX variables of a type that the disk does not tell."""
+
+
+class Leaf(Model):
+    """What stands at a place and how it is made."""
+
+    value: Value
+    op: Op
+
+
+class Slot(Model):
+    """One variable: its collection and its path inside the model."""
+
+    collection: str
+    path: KeyPath
+
+    def __str__(self) -> str:
+        """`params:decoder/layers/mlp/wo/kernel`."""
+        return f"{self.collection}:{self.path}"
+
+
+class Variable(Model):
+    """A variable of the model."""
+
+    slot: Slot
+    leaf: Leaf
+
+
+class OptimizerLeaf(Model):
+    """A leaf of the optimizer state, below `at`; `mirrors` names its variable if it is a moment."""
+
+    at: KeyPath
+    mirrors: Slot | None = None
+    factored: bool = False
+    """A mirror of reduced shape (adafactor's row and column factors): it cannot be restacked."""
+    leaf: Leaf
+
+    def __str__(self) -> str:
+        """`[0]/mu <params:…>`."""
+        return str(self.at) if self.mirrors is None else f"{self.at} <{self.mirrors}>"
+
+
+class TrainState(Model):
+    """A whole train state. `aside` is what the target layout cannot hold and a side item carries."""
+
+    step: Leaf | None = None
+    variables: tuple[Variable, ...]
+    optimizer: tuple[OptimizerLeaf, ...] = ()
+    groups: tuple[LayerGroup, ...] = ()
+    aside: tuple[Variable | OptimizerLeaf, ...] = ()
+
+    def leaves(self) -> Iterator[Leaf]:
+        """Every leaf, once."""
+        if self.step is not None:
+            yield self.step
+        for part in (self.variables, self.optimizer, self.aside):
+            for item in part:
+                yield item.leaf
+
+    def check(self) -> list[Problem]:
+        """Every broken invariant: addresses are unique, the step is a count, moments fit parameters."""
+        return [*self._repeated(), *self._bad_step(), *self._bad_moments()]
+
+    def _repeated(self) -> Iterator[Problem]:
+        names: Iterable[str] = (
+            *(str(v.slot) for v in self.variables),
+            *(f"optimizer {leaf}" for leaf in self.optimizer),
+        )
+        for name, times in Counter(names).items():
+            if times > 1:
+                yield Problem(code=Code.TWO_WRITERS, expected=f"one {name}", found=f"{times} of them")
+
+    def _bad_step(self) -> Iterator[Problem]:
+        if self.step is None:
+            return
+        value = self.step.value
+        if not isinstance(value, ArrayValue) or not value.spec.dtype.is_integer or value.spec.shape:
+            yield Problem(
+                code=Code.WRONG_KIND, path=ROOT / "step", expected="an integer scalar", found=str(value)
+            )
+
+    def _bad_moments(self) -> Iterator[Problem]:
+        values = {variable.slot: variable.leaf.value for variable in self.variables}
+        for moment in self.optimizer:
+            if moment.mirrors is None or moment.factored or moment.mirrors not in values:
+                continue
+            parameter, value = values[moment.mirrors], moment.leaf.value
+            if not (isinstance(parameter, ArrayValue) and isinstance(value, ArrayValue)):
+                continue
+            if value.spec.shape != parameter.spec.shape:
+                yield Problem(
+                    code=Code.MOMENT_MISMATCH,
+                    path=moment.at + moment.mirrors.path,
+                    expected=f"the shape of its parameter, {parameter.spec}",
+                    found=str(value),
+                )

@@ -1,0 +1,109 @@
+"""The words for how a train state is laid out: layouts, leaf forms, layer forms."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.model import Model
+from linen_nnx.schema.path import KeyPath
+
+
+class Layout(StrEnum):
+    """The closed set of on-disk layouts."""
+
+    LINEN = "linen"
+    NNX = "nnx"
+    MAXTEXT = "maxtext"
+
+
+class Leaves(StrEnum):
+    """How NNX variables stand on disk: under a last key `value`, or bare."""
+
+    WRAPPED = "wrapped"
+    """Every leaf under `value`, as an `nnx.State` is saved."""
+    BARE = "bare"
+    """No leaf, as `to_pure_dict` gives them."""
+    MODEL_WRAPPED = "model-wrapped"
+    """The model's leaves only: what MaxText's dropped converter script wrote."""
+    MIXED = "mixed"
+    """Some, as a MaxText run resumed from a wrapped tree leaves them. Read, never written."""
+
+
+class LayerNames(StrEnum):
+    """How layers that stand one by one are named."""
+
+    UNDERSCORE = "underscore"
+    """`layers_3`."""
+    NESTED = "nested"
+    """`layers/3`: an `nnx.List`; the index is a dict key of digits."""
+
+
+class LayerStacking(StrEnum):
+    """Whether the layers of a group share arrays."""
+
+    STACKED = "stacked"
+    """One array for all layers, stacked on an axis by `nn.scan` or `nnx.vmap`."""
+    UNSTACKED = "unstacked"
+    """Each layer has arrays of its own."""
+
+
+class LayerGroup(Model):
+    """One run of like layers below `parent`, such as `decoder/layers` or `decoder/moe_layers`.
+
+    Layer `i` of the group (0-based) is layer `first + i` of the whole decoder. Stacked, the first
+    `blocks * max(1, len(cycle))` layers stand in arrays of `blocks` slices, one array a cycle slot;
+    the rest stand unstacked below `remainder`. Unstacked, each stands under its own name.
+    """
+
+    parent: KeyPath
+    name: str
+    stacking: LayerStacking
+    names: LayerNames = LayerNames.UNDERSCORE
+    first: Annotated[int, Field(ge=0)] = 0
+    count: Annotated[int, Field(ge=1)]
+    cycle: tuple[str, ...] = ()
+    remainder: tuple[str, ...] = ()
+    axes: tuple[int, ...] = ()
+    """The axes that the shapes allow for stacked parameters; exactly one where it is proved."""
+
+    @property
+    def axis(self) -> int | None:
+        """The axis of stacked parameters where shapes prove it. Aux variables: always 0."""
+        return self.axes[0] if len(self.axes) == 1 else None
+
+    @property
+    def width(self) -> int:
+        """Layers in one block of the cycle."""
+        return max(1, len(self.cycle))
+
+    @property
+    def blocks(self) -> int:
+        """Slices along the layer axis."""
+        return (self.count - len(self.remainder)) // self.width
+
+    @property
+    def at(self) -> KeyPath:
+        """`decoder/layers`."""
+        return self.parent / self.name
+
+
+class Route(Model):
+    """A variable whose Linen collection its NNX path does not tell."""
+
+    path: KeyPath
+    collection: str
+
+
+class Form(Model):
+    """What of a checkpoint's shape is not in the values: enough to write another like it."""
+
+    layout: Layout
+    leaves: Leaves | None = None
+    """NNX only."""
+    nested_params: bool = True
+    """Linen: `params/params/…` (a whole variables dict) or `params/…` (one collection)."""
+    layer_names: LayerNames | None = None
+    groups: tuple[LayerGroup, ...] = ()
+    step: ArrayValue | None = None

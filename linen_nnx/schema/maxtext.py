@@ -1,0 +1,60 @@
+"""The wire layout `maxtext`: the Linen-shaped train state that MaxText's NNX runs write since 2026.
+
+```
+step                       int32[]
+params/params/<path>       nnx.Param variables
+opt_state                  the top level of the chain as a list padded with None up to its last used entry,
+                           the fields `mu` and `nu` of each top entry under `params`; all that is nested
+                           deeper stays as NNX has it: dicts of digits, no `params`, no empties
+nnx_aux/model/<path>       every other persistent variable: RngState, BatchStat, …
+```
+Runs of May to July 2026 have no `nnx_aux`, and name unscanned layers `layers/3` instead of `layers_3`.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.inventory import Entry, Inventory
+from linen_nnx.schema.model import Model
+from linen_nnx.schema.path import ROOT, KeyPath
+from linen_nnx.schema.problem import Code, Problem
+from linen_nnx.schema.wire import joined, step_problems
+
+TOP = ("step", "params", "opt_state", "nnx_aux")
+PARAMS_BASE = KeyPath.of("params", "params")
+AUX_BASE = KeyPath.of("nnx_aux", "model")
+WRAPPED_FIELDS = frozenset({"mu", "nu"})
+"""The fields of a top-level optimizer entry that MaxText puts under `params`; it goes by these names."""
+
+
+class MaxtextTrainState(Model):
+    """A Linen-shaped train state of an NNX run."""
+
+    layout: Literal["maxtext"] = "maxtext"
+    step: ArrayValue | None = None
+    params: tuple[Entry, ...]
+    aux: tuple[Entry, ...] = ()
+    opt_state: tuple[Entry, ...] = ()
+
+    def inventory(self) -> Inventory:
+        """The same state as entries."""
+        step = () if self.step is None else (Entry(path=ROOT / "step", value=self.step),)
+        return Inventory.of(
+            [
+                *step,
+                *joined(PARAMS_BASE, self.params),
+                *joined(ROOT / "opt_state", self.opt_state),
+                *joined(AUX_BASE, self.aux),
+            ]
+        )
+
+    def check(self) -> list[Problem]:
+        """Every broken invariant of the layout."""
+        return [*step_problems(ROOT / "step", self.step), *self._no_params()]
+
+    def _no_params(self) -> Iterator[Problem]:
+        if not self.params:
+            yield Problem(
+                code=Code.MISSING_ENTRY, path=PARAMS_BASE, expected="the model's parameters", found="none"
+            )

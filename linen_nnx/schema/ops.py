@@ -1,0 +1,170 @@
+"""Ops: how a target array is made of source arrays. A closed, composable, serialisable union.
+
+`Take(Copy(x), axis=1, index=3)` is layer 3 of a stack; `Stack((Copy(a), Copy(b)), axis=1)` puts layers
+together. Every op has a value (spec and kind) that follows from the values of what it reads, so a plan
+can be checked without reading one array.
+"""
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Annotated, Literal, assert_never
+
+from pydantic import Field
+
+from linen_nnx.schema.array import ArraySpec, ArrayValue, DType, EmptyValue, Value
+from linen_nnx.schema.model import Model
+from linen_nnx.schema.path import KeyPath
+
+
+class Origin(StrEnum):
+    """Which checkpoint a path belongs to."""
+
+    SOURCE = "source"
+    SIDE = "side"
+    """What an earlier conversion kept beside the source, in its `linen_nnx/` folder."""
+    TEMPLATE = "template"
+
+
+class Ref(Model):
+    """One entry of one of the checkpoints that a conversion reads."""
+
+    origin: Origin = Origin.SOURCE
+    path: KeyPath
+
+    def __str__(self) -> str:
+        """The path, with the origin where it is not the source."""
+        return str(self.path) if self.origin is Origin.SOURCE else f"{self.origin.value}:{self.path}"
+
+
+class Copy(Model):
+    """The entry as it is."""
+
+    kind: Literal["copy"] = "copy"
+    source: Ref
+
+
+class Take(Model):
+    """One slice along an axis; the axis goes away."""
+
+    kind: Literal["take"] = "take"
+    of: "Op"
+    axis: Annotated[int, Field(ge=0)]
+    index: Annotated[int, Field(ge=0)]
+
+
+class Stack(Model):
+    """Equal arrays along a new axis, in this order."""
+
+    kind: Literal["stack"] = "stack"
+    parts: Annotated[tuple["Op", ...], Field(min_length=1)]
+    axis: Annotated[int, Field(ge=0)]
+
+
+class Cast(Model):
+    """The same values in another dtype; refused at run time where a value would change."""
+
+    kind: Literal["cast"] = "cast"
+    of: "Op"
+    dtype: DType
+
+
+class Fill(Model):
+    """An entry with no source: an empty that the target's structure needs."""
+
+    kind: Literal["fill"] = "fill"
+    value: Value
+
+
+Op = Annotated[Copy | Take | Stack | Cast | Fill, Field(discriminator="kind")]
+
+Take.model_rebuild()
+Stack.model_rebuild()
+Cast.model_rebuild()
+
+
+class OpError(ValueError):
+    """An op whose parts do not fit together."""
+
+
+def refs(op: Op) -> Iterator[Ref]:
+    """Every entry that `op` reads, in order, repeats included."""
+    match op:
+        case Copy(source=source):
+            yield source
+        case Take(of=of) | Cast(of=of):
+            yield from refs(of)
+        case Stack(parts=parts):
+            for part in parts:
+                yield from refs(part)
+        case Fill():
+            return
+        case _:
+            assert_never(op)
+
+
+def result(op: Op, value_of: Callable[[Ref], Value]) -> Value:
+    """The value that `op` makes. Raises `OpError` where its parts do not fit."""
+    match op:
+        case Copy(source=source):
+            return value_of(source)
+        case Fill(value=value):
+            return value
+        case Take(of=of, axis=axis, index=index):
+            return _taken(result(of, value_of), axis, index)
+        case Stack(parts=parts, axis=axis):
+            return _stacked([result(part, value_of) for part in parts], axis)
+        case Cast(of=of, dtype=dtype):
+            inner = _array(result(of, value_of), "cast")
+            return _with_spec(inner, ArraySpec(shape=inner.spec.shape, dtype=dtype))
+        case _:
+            assert_never(op)
+
+
+def _array(value: Value, verb: str) -> ArrayValue:
+    if not isinstance(value, ArrayValue):
+        raise OpError(f"cannot {verb} {value}")
+    return value
+
+
+def _with_spec(value: ArrayValue, spec: ArraySpec) -> ArrayValue:
+    return ArrayValue(spec=spec, holder=value.holder)
+
+
+def logical_rank(spec: ArraySpec) -> int:
+    """Axes without the words of a typed key."""
+    return len(spec.shape) - (spec.key_impl is not None)
+
+
+def _taken(value: Value, axis: int, index: int) -> Value:
+    if isinstance(value, EmptyValue):
+        # An empty of a stack stands for every layer alike, and equal empties of layers for the stack.
+        return value
+    inner = _array(value, "take a slice of")
+    spec = inner.spec
+    if axis >= logical_rank(spec) or index >= spec.shape[axis]:
+        raise OpError(f"no slice {index} on axis {axis} of {spec}")
+    return _with_spec(inner, taken_spec(spec, axis))
+
+
+def _stacked(values: list[Value], axis: int) -> Value:
+    if isinstance(values[0], EmptyValue) and all(value == values[0] for value in values):
+        return values[0]
+    arrays = [_array(value, "stack") for value in values]
+    first = arrays[0].spec
+    if other := next((a.spec for a in arrays if a.spec != first), None):
+        raise OpError(f"cannot stack {first} with {other}")
+    if axis > logical_rank(first):
+        raise OpError(f"cannot stack {first} on axis {axis}")
+    return _with_spec(arrays[0], stacked_spec(first, axis, len(arrays)))
+
+
+def taken_spec(spec: ArraySpec, axis: int) -> ArraySpec:
+    """The spec without `axis`."""
+    shape = spec.shape[:axis] + spec.shape[axis + 1 :]
+    return ArraySpec(shape=shape, dtype=spec.dtype, key_impl=spec.key_impl)
+
+
+def stacked_spec(spec: ArraySpec, axis: int, count: int) -> ArraySpec:
+    """The spec with a new `axis` of `count`."""
+    shape = (*spec.shape[:axis], count, *spec.shape[axis:])
+    return ArraySpec(shape=shape, dtype=spec.dtype, key_impl=spec.key_impl)

@@ -1,0 +1,45 @@
+"""What a user may ask of a conversion, with the defaults."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout, Leaves
+from linen_nnx.schema.model import Model
+
+
+class Direction(StrEnum):
+    """Shorthand for a target layout, kept from the script that this tool replaces."""
+
+    AUTO = "auto"
+    LINEN_TO_NNX = "linen-to-nnx"
+    NNX_TO_LINEN = "nnx-to-linen"
+
+
+class Aux(StrEnum):
+    """What becomes of entries that the target layout cannot hold."""
+
+    KEEP = "keep"
+    """They travel along in a side item, which the way back restores."""
+    DROP = "drop"
+
+
+class Parts(StrEnum):
+    """How much of the state is converted."""
+
+    ALL = "all"
+    PARAMS = "params"
+
+
+class ConversionOptions(Model):
+    """Options of `plan` and `convert`. None means: as the source has it, or the layout's default."""
+
+    to: Layout | None = None
+    direction: Direction = Direction.AUTO
+    stacking: LayerStacking | None = None
+    layer_axis: Annotated[int, Field(ge=0)] | None = None
+    leaves: Leaves | None = None
+    layer_names: LayerNames | None = None
+    parts: Parts = Parts.ALL
+    aux: Aux = Aux.KEEP

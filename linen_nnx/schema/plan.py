@@ -1,0 +1,154 @@
+"""`Plan`: everything a conversion will write and drop, known before one array byte is read.
+
+The conservation law is an invariant of the model: every target has exactly one writer, every source
+entry is read or stands in `drops` under a named rule, and every op makes exactly the value it promises.
+Silent loss cannot be represented.
+"""
+
+from collections import Counter
+from enum import StrEnum
+from typing import Self
+
+from pydantic import model_validator
+
+from linen_nnx.schema.array import ArrayValue, Value
+from linen_nnx.schema.layout import Form
+from linen_nnx.schema.model import Model
+from linen_nnx.schema.ops import Op, OpError, Origin, Ref, refs, result
+from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.residue import Residue
+
+
+class Place(StrEnum):
+    """Where a target entry is written."""
+
+    ITEM = "item"
+    SIDE = "side"
+    """The side item in the target's own `linen_nnx/` folder, invisible to readers of the target."""
+
+
+class Write(Model):
+    """One entry of the target and how it is made."""
+
+    place: Place = Place.ITEM
+    target: KeyPath
+    value: Value
+    op: Op
+
+
+class DropRule(StrEnum):
+    """Every reason for which a source entry may not arrive. Each is seen by the user."""
+
+    NO_KEEP_AUX = "no-keep-aux"
+    PARAMS_ONLY = "params-only"
+    FROM_TEMPLATE = "from-template"
+
+    @property
+    def reason(self) -> str:
+        """The rule in words."""
+        match self:
+            case DropRule.NO_KEEP_AUX:
+                return "the target layout cannot hold it, and --no-keep-aux was given"
+            case DropRule.PARAMS_ONLY:
+                return "--params-only was given"
+            case DropRule.FROM_TEMPLATE:
+                return "the template's value was taken"
+
+
+class Drop(Model):
+    """A source entry that is not written, and the rule that says so."""
+
+    source: Ref
+    rule: DropRule
+
+
+class NoteCode(StrEnum):
+    """Things a user should know of a conversion that is exact all the same."""
+
+    NO_RNGS = "no-rngs"
+    CHAIN_PADDED = "chain-padded"
+    CHAIN_LENGTH_UNKNOWN = "chain-length-unknown"
+    KEPT_ASIDE = "kept-aside"
+    AUX_NOT_STACKABLE = "aux-not-stackable"
+    CLASSIFIED_BY_NAME = "classified-by-name"
+    UNCLASSIFIED_AUX = "unclassified-aux"
+
+
+class Note(Model):
+    """A named remark; `paths` are examples, not all of them."""
+
+    code: NoteCode
+    text: str
+    paths: tuple[KeyPath, ...] = ()
+
+
+class Input(Model):
+    """One entry of the source (or of what lies beside it) as it stands."""
+
+    source: Ref
+    value: Value
+
+
+class Plan(Model):
+    """A whole conversion."""
+
+    source: Form
+    target: Form
+    inputs: tuple[Input, ...]
+    writes: tuple[Write, ...]
+    drops: tuple[Drop, ...] = ()
+    notes: tuple[Note, ...] = ()
+    residue: Residue | None = None
+    """What the target's own folder will say; None if nothing is kept aside."""
+
+    @model_validator(mode="after")
+    def _conserves(self) -> Self:
+        faults = [*self._two_writers(), *self._unread(), *self._unfit()]
+        if faults:
+            raise ValueError("the plan does not conserve the state:\n" + "\n".join(faults))
+        return self
+
+    def _two_writers(self) -> list[str]:
+        targets = Counter((write.place, write.target) for write in self.writes)
+        return [f"{t} has {n} writers" for (_, t), n in targets.items() if n > 1]
+
+    def _unread(self) -> list[str]:
+        read = {ref for write in self.writes for ref in refs(write.op)}
+        dropped = {drop.source for drop in self.drops}
+        known = {entry.source for entry in self.inputs}
+        owed = {ref for ref in known if ref.origin is not Origin.TEMPLATE}
+        return [
+            *(f"{ref} is neither read nor dropped" for ref in sorted(owed - read - dropped, key=str)),
+            *(f"{ref} is read and dropped at once" for ref in sorted(read & dropped, key=str)),
+            *(f"{ref} is not an entry" for ref in sorted((read | dropped) - known, key=str)),
+        ]
+
+    def _unfit(self) -> list[str]:
+        values = {entry.source: entry.value for entry in self.inputs}
+        faults = []
+        for write in self.writes:
+            try:
+                made = result(write.op, values.__getitem__)
+            except (OpError, KeyError) as error:
+                faults.append(f"{write.target}: {error}")
+                continue
+            if not same_content(made, write.value):
+                faults.append(f"{write.target}: promised {write.value}, made {made}")
+        return faults
+
+    @property
+    def item_writes(self) -> tuple[Write, ...]:
+        """What goes into the target item."""
+        return tuple(write for write in self.writes if write.place is Place.ITEM)
+
+    @property
+    def side_writes(self) -> tuple[Write, ...]:
+        """What goes into the side item."""
+        return tuple(write for write in self.writes if write.place is Place.SIDE)
+
+
+def same_content(one: Value, other: Value) -> bool:
+    """Equal but for the kind of object that holds an array, which is a label of the target."""
+    if isinstance(one, ArrayValue) and isinstance(other, ArrayValue):
+        return one.spec == other.spec
+    return one == other

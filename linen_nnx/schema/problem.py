@@ -1,0 +1,74 @@
+"""Problems are data: a closed code, a path, both sides, and what to do where that is known."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from enum import StrEnum
+
+from linen_nnx.schema.model import Model
+from linen_nnx.schema.path import ROOT, KeyPath
+
+
+class Code(StrEnum):
+    """Every kind of problem there is. Match on these, never on message text."""
+
+    NOT_A_CHECKPOINT = "not-a-checkpoint"
+    UNCOMMITTED = "uncommitted"
+    METADATA_UNREADABLE = "metadata-unreadable"
+    SEVERAL_ITEMS = "several-items"
+    STEP_NOT_FOUND = "step-not-found"
+    NAME_COLLISION = "name-collision"
+    ESCAPES_CHECKPOINT = "escapes-checkpoint"
+    NOT_STORED = "array-not-stored"
+    NOT_LISTED = "array-not-listed"
+    CHUNK_MISSING = "chunk-missing"
+    STORAGE_MISMATCH = "storage-mismatch"
+    UNKNOWN_LAYOUT = "unknown-layout"
+    AMBIGUOUS_LAYOUT = "ambiguous-layout"
+    UNKNOWN_ENTRY = "unknown-entry"
+    MISSING_ENTRY = "missing-entry"
+    WRONG_KIND = "wrong-kind"
+    MIXED_LEAVES = "mixed-leaves"
+    SHAPE_MISMATCH = "shape-mismatch"
+    DTYPE_MISMATCH = "dtype-mismatch"
+    KEY_IMPL_MISMATCH = "key-impl-mismatch"
+    MOMENT_MISMATCH = "moment-mismatch"
+    LAYER_GAP = "layer-gap"
+    LAYER_LEAF_MISSING = "layer-leaf-missing"
+    LAYER_MISMATCH = "layer-mismatch"
+    LAYERS_NOT_STACKABLE = "layers-not-stackable"
+    AXIS_AMBIGUOUS = "axis-ambiguous"
+    AXIS_NOT_FOUND = "axis-not-found"
+    DIRECTION_CONTRADICTION = "direction-contradiction"
+    STEP_OUT_OF_RANGE = "step-out-of-range"
+    TARGET_EXISTS = "target-exists"
+    TARGET_INSIDE_SOURCE = "target-inside-source"
+    TWO_WRITERS = "two-writers"
+    UNREAD_SOURCE = "unread-source"
+    VALUE_DIFFERS = "value-differs"
+    UNEXPECTED_ENTRY = "unexpected-entry"
+    RESTORE_FAILED = "restore-failed"
+    UNSUPPORTED = "unsupported"
+
+
+class Problem(Model):
+    """One fault. `expected` and `found` are always both said; `hint` only where an action is known."""
+
+    code: Code
+    path: KeyPath = ROOT
+    expected: str
+    found: str
+    hint: str | None = None
+    item: str | None = None
+
+    def __str__(self) -> str:
+        """`path: expected …, found …  [code]`, and the hint on a line of its own."""
+        where = ": ".join(part for part in (self.item, str(self.path)) if part)
+        line = f"expected {self.expected}, found {self.found}  [{self.code.value}]"
+        line = f"{where}: {line}" if where else line
+        return line if self.hint is None else f"{line}\n  hint: {self.hint}"
+
+
+def near(path: KeyPath, among: Iterable[KeyPath]) -> str | None:
+    """A hint with the paths most like `path`, or None where nothing comes close."""
+    close = get_close_matches(str(path), [str(other) for other in among], n=3, cutoff=0.75)
+    return f"did you mean {' or '.join(close)}?" if close else None

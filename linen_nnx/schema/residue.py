@@ -1,0 +1,54 @@
+"""`Residue`: what a layout cannot hold, so that the way back can restore it.
+
+It lies as JSON in the item's own `linen_nnx/` folder, beside a small orbax item with the arrays.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from linen_nnx.schema.array import Value
+from linen_nnx.schema.ir import Slot
+from linen_nnx.schema.layout import Form, Layout, Route
+from linen_nnx.schema.model import Model
+from linen_nnx.schema.path import KeyPath
+
+RESIDUE_FILE = "residue.json"
+SIDE_ITEM = "state"
+
+
+class VariableAddress(Model):
+    """The place of a model variable."""
+
+    kind: Literal["variable"] = "variable"
+    slot: Slot
+
+
+class OptimizerAddress(Model):
+    """The place of an optimizer leaf."""
+
+    kind: Literal["optimizer"] = "optimizer"
+    at: KeyPath
+    mirrors: Slot | None = None
+
+
+class Kept(Model):
+    """One entry of the side item: its path there, its value, and the place it belongs to."""
+
+    path: KeyPath
+    value: Value
+    address: Annotated[VariableAddress | OptimizerAddress, Field(discriminator="kind")]
+
+
+class Residue(Model):
+    """Everything kept, and the forms of the checkpoints that the item came from, one a layout."""
+
+    version: Literal[1] = 1
+    origins: tuple[Form, ...]
+    routes: tuple[Route, ...] = ()
+    """Collections of this item's variables where its layout does not tell them."""
+    kept: tuple[Kept, ...] = ()
+
+    def origin(self, layout: Layout) -> Form | None:
+        """The form that the state last had in `layout`."""
+        return next((form for form in self.origins if form.layout is layout), None)

@@ -1,6 +1,6 @@
 """The closed table of layouts: each verb dispatched to the file of its layout."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -9,8 +9,6 @@ from linen_nnx.convert.linen import (
     lift_linen,
     linen_holds,
     lower_linen,
-    parse_linen,
-    validate_linen,
 )
 from linen_nnx.convert.maxtext import (
     form_of_maxtext,
@@ -18,10 +16,8 @@ from linen_nnx.convert.maxtext import (
     lift_maxtext,
     lower_maxtext,
     maxtext_holds,
-    parse_maxtext,
-    validate_maxtext,
 )
-from linen_nnx.convert.nnx import form_of_nnx, lift_nnx, lower_nnx, nnx_holds, parse_nnx, validate_nnx
+from linen_nnx.convert.nnx import form_of_nnx, lift_nnx, lower_nnx, nnx_holds
 from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.ir import OptimizerLeaf, TrainState, Variable
 from linen_nnx.schema.layout import Form, Layout
@@ -33,7 +29,7 @@ from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Note, Write
 from linen_nnx.schema.problem import Problem
 
-WireState = LinenTrainState | NnxTrainState | MaxtextTrainState
+AnyState = LinenTrainState | NnxTrainState | MaxtextTrainState
 """A train state in any wire layout."""
 
 
@@ -48,32 +44,29 @@ class Lifted:
 
 def validate_layout(inventory: Inventory, layout: Layout) -> list[Problem]:
     """Every way in which the entries are not of `layout`."""
-    match layout:
-        case Layout.LINEN:
-            return validate_linen(inventory)
-        case Layout.NNX:
-            return validate_nnx(inventory)
-        case Layout.MAXTEXT:
-            return validate_maxtext(inventory)
-        case _:
-            assert_never(layout)
+    return model_of(layout).validate_entries(inventory)
 
 
-def parse(inventory: Inventory, layout: Layout) -> WireState:
+def parse(inventory: Inventory, layout: Layout) -> AnyState:
     """Read the wire layout. Raises `LayoutError` with every problem."""
+    return model_of(layout).parse(inventory)
+
+
+def model_of(layout: Layout) -> type[AnyState]:
+    """The pydantic model of a layout."""
     match layout:
         case Layout.LINEN:
-            return parse_linen(inventory)
+            return LinenTrainState
         case Layout.NNX:
-            return parse_nnx(inventory)
+            return NnxTrainState
         case Layout.MAXTEXT:
-            return parse_maxtext(inventory)
+            return MaxtextTrainState
         case _:
             assert_never(layout)
 
 
 def lift(
-    wire: WireState, inventory: Inventory, routes: Mapping[KeyPath, str], origin: Origin = Origin.SOURCE
+    wire: AnyState, inventory: Inventory, routes: Mapping[KeyPath, str], origin: Origin = Origin.SOURCE
 ) -> Lifted:
     """To the intermediate representation."""
     match wire:
@@ -90,15 +83,20 @@ def lift(
             assert_never(wire)
 
 
-def holds(item: Variable | OptimizerLeaf, form: Form, last_used: int) -> bool:
-    """Whether the layout of `form` has a place for a leaf; `last_used` is of the outermost chain."""
+Holds = Callable[[Variable | OptimizerLeaf], bool]
+"""Whether a layout has a place for a leaf."""
+
+
+def holder(state: TrainState, form: Form) -> Holds:
+    """What of `state` the layout of `form` has a place for."""
     match form.layout:
         case Layout.LINEN:
-            return linen_holds(item, form)
+            return lambda item: linen_holds(item, form)
         case Layout.NNX:
-            return nnx_holds(item)
+            return nnx_holds
         case Layout.MAXTEXT:
-            return maxtext_holds(item, last_used)
+            last_used = last_used_position(state.optimizer)
+            return lambda item: maxtext_holds(item, last_used)
         case _:
             assert_never(form.layout)
 
@@ -114,6 +112,3 @@ def lower(state: TrainState, form: Form) -> Iterator[Write]:
             return lower_maxtext(state, form)
         case _:
             assert_never(form.layout)
-
-
-__all__ = ["Lifted", "WireState", "holds", "last_used_position", "lift", "lower", "parse", "validate_layout"]

@@ -1,57 +1,24 @@
-"""Linen `TrainState`: parse, lift, lower."""
+"""Linen `TrainState`: lift and lower."""
 
 from collections.abc import Iterator
 
 from linen_nnx.convert.layers.recognise import recognise
 from linen_nnx.convert.lifting import copied, lift_optimizer, lift_variables
-from linen_nnx.convert.split import leaf_at, unknown_entries
 from linen_nnx.schema.array import ArrayValue
-from linen_nnx.schema.errors import LayoutError, raise_if
-from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.ir import PARAMS, RNGS, UNKNOWN, OptimizerLeaf, TrainState, Variable
 from linen_nnx.schema.layout import Form, Layout
-from linen_nnx.schema.linen import TOP, LinenCollection, LinenTrainState
+from linen_nnx.schema.linen import OPT_STATE, STEP, LinenTrainState
+from linen_nnx.schema.linen import PARAMS as PARAMS_BASE
 from linen_nnx.schema.ops import Origin
 from linen_nnx.schema.path import ROOT, KeyPath
 from linen_nnx.schema.plan import Write
-from linen_nnx.schema.problem import Problem
-
-_PARAMS = ROOT / "params"
-_OPT_STATE = ROOT / "opt_state"
-
-
-def validate_linen(inventory: Inventory) -> list[Problem]:
-    """Every way in which the entries are not a Linen train state."""
-    return [*unknown_entries(inventory, [ROOT / name for name in TOP]), *_wire(inventory).check()]
-
-
-def parse_linen(inventory: Inventory) -> LinenTrainState:
-    """Read the layout. Raises `LayoutError` with every problem."""
-    raise_if(validate_linen(inventory), LayoutError)
-    return _wire(inventory)
-
-
-def _wire(inventory: Inventory) -> LinenTrainState:
-    entries = inventory.below(_PARAMS)
-    names = tuple(dict.fromkeys(entry.path.names[0] for entry in entries if len(entry.path)))
-    nested = PARAMS in names
-    if nested:
-        collections = tuple(LinenCollection(name=n, entries=inventory.below(_PARAMS / n)) for n in names)
-    else:
-        collections = (LinenCollection(name=PARAMS, entries=entries),) if entries else ()
-    return LinenTrainState(
-        step=leaf_at(inventory, ROOT / "step"),
-        nested_params=nested or not entries,
-        collections=collections,
-        opt_state=inventory.below(_OPT_STATE),
-    )
 
 
 def lift_linen(state: LinenTrainState, origin: Origin = Origin.SOURCE) -> TrainState:
     """To the intermediate representation."""
 
     def where(collection: str, path: KeyPath) -> KeyPath:
-        return (_PARAMS / collection if state.nested_params else _PARAMS) + path
+        return (PARAMS_BASE / collection if state.nested_params else PARAMS_BASE) + path
 
     variables = tuple(
         variable
@@ -64,10 +31,10 @@ def lift_linen(state: LinenTrainState, origin: Origin = Origin.SOURCE) -> TrainS
         )
     )
     return TrainState(
-        step=None if state.step is None else copied(state.step, ROOT / "step", origin),
+        step=None if state.step is None else copied(state.step, STEP, origin),
         variables=variables,
         optimizer=lift_optimizer(
-            state.opt_state, {c.name: c.entries for c in state.collections}, _OPT_STATE.__add__, origin
+            state.opt_state, {c.name: c.entries for c in state.collections}, OPT_STATE.__add__, origin
         ),
         groups=recognise(variables),
     )
@@ -94,12 +61,12 @@ def linen_holds(item: Variable | OptimizerLeaf, form: Form) -> bool:
 def lower_linen(state: TrainState, form: Form) -> Iterator[Write]:
     """To entries on disk."""
     if state.step is not None:
-        yield Write(target=ROOT / "step", value=state.step.value, op=state.step.op)
+        yield Write(target=STEP, value=state.step.value, op=state.step.op)
     for variable in state.variables:
-        base = _PARAMS / variable.slot.collection if form.nested_params else _PARAMS
+        base = PARAMS_BASE / variable.slot.collection if form.nested_params else PARAMS_BASE
         yield Write(target=base + variable.slot.path, value=variable.leaf.value, op=variable.leaf.op)
     for item in state.optimizer:
-        target = _OPT_STATE + item.at
+        target = OPT_STATE + item.at
         if item.mirrors is not None:
             level = ROOT / item.mirrors.collection if form.nested_params else ROOT
             target = target + level + item.mirrors.path

@@ -1,45 +1,18 @@
-"""MaxText's Linen-shaped NNX train state: parse, lift, lower."""
+"""MaxText's Linen-shaped NNX train state: lift and lower."""
 
 from collections.abc import Iterator, Mapping
 
 from linen_nnx.convert.layers.recognise import recognise
 from linen_nnx.convert.lifting import copied, lift_optimizer, lift_variables
 from linen_nnx.convert.nnx import digits
-from linen_nnx.convert.split import leaf_at, unknown_entries
 from linen_nnx.convert.variables import classify
 from linen_nnx.schema.array import ArrayValue, EmptyValue
-from linen_nnx.schema.errors import LayoutError, raise_if
-from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.ir import PARAMS, OptimizerLeaf, Slot, TrainState, Variable
 from linen_nnx.schema.layout import Form, Layout
-from linen_nnx.schema.maxtext import AUX_BASE, PARAMS_BASE, WRAPPED_FIELDS, MaxtextTrainState
+from linen_nnx.schema.maxtext import AUX_BASE, OPT_STATE, PARAMS_BASE, STEP, WRAPPED_FIELDS, MaxtextTrainState
 from linen_nnx.schema.ops import Origin
 from linen_nnx.schema.path import ROOT, KeyPath, SequenceKey
 from linen_nnx.schema.plan import Write
-from linen_nnx.schema.problem import Problem
-
-_OPT_STATE = ROOT / "opt_state"
-
-
-def validate_maxtext(inventory: Inventory) -> list[Problem]:
-    """Every way in which the entries are not MaxText's Linen-shaped train state."""
-    known = [ROOT / "step", PARAMS_BASE, _OPT_STATE, AUX_BASE]
-    return [*unknown_entries(inventory, known), *_wire(inventory).check()]
-
-
-def parse_maxtext(inventory: Inventory) -> MaxtextTrainState:
-    """Read the layout. Raises `LayoutError` with every problem."""
-    raise_if(validate_maxtext(inventory), LayoutError)
-    return _wire(inventory)
-
-
-def _wire(inventory: Inventory) -> MaxtextTrainState:
-    return MaxtextTrainState(
-        step=leaf_at(inventory, ROOT / "step"),
-        params=inventory.below(PARAMS_BASE),
-        aux=inventory.below(AUX_BASE),
-        opt_state=inventory.below(_OPT_STATE),
-    )
 
 
 def lift_maxtext(
@@ -56,9 +29,9 @@ def lift_maxtext(
     )
     variables = (*params, *aux)
     return TrainState(
-        step=None if state.step is None else copied(state.step, ROOT / "step", origin),
+        step=None if state.step is None else copied(state.step, STEP, origin),
         variables=variables,
-        optimizer=lift_optimizer(state.opt_state, {PARAMS: state.params}, _OPT_STATE.__add__, origin),
+        optimizer=lift_optimizer(state.opt_state, {PARAMS: state.params}, OPT_STATE.__add__, origin),
         groups=recognise(variables),
     )
 
@@ -106,12 +79,12 @@ def lower_maxtext(state: TrainState, form: Form) -> Iterator[Write]:
     """To entries on disk."""
     del form
     if state.step is not None:
-        yield Write(target=ROOT / "step", value=state.step.value, op=state.step.op)
+        yield Write(target=STEP, value=state.step.value, op=state.step.op)
     for variable in state.variables:
         base = PARAMS_BASE if variable.slot.collection == PARAMS else AUX_BASE
         yield Write(target=base + variable.slot.path, value=variable.leaf.value, op=variable.leaf.op)
     for item in state.optimizer:
-        yield Write(target=_OPT_STATE + _position(item), value=item.leaf.value, op=item.leaf.op)
+        yield Write(target=OPT_STATE + _position(item), value=item.leaf.value, op=item.leaf.op)
 
 
 def _position(item: OptimizerLeaf) -> KeyPath:

@@ -1,68 +1,19 @@
-"""Native NNX train state: parse, lift, lower."""
+"""Native NNX train state: lift and lower."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from linen_nnx.convert.layers.recognise import recognise
 from linen_nnx.convert.lifting import copied, lift_optimizer, lift_variables
-from linen_nnx.convert.split import leaf_at, unknown_entries
 from linen_nnx.convert.variables import classify
 from linen_nnx.schema.array import ArrayValue, EmptyValue
-from linen_nnx.schema.errors import LayoutError, raise_if
-from linen_nnx.schema.inventory import Entry, Inventory
+from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.ir import PARAMS, OptimizerLeaf, Slot, TrainState, Variable
 from linen_nnx.schema.layout import Form, Layout, Leaves
-from linen_nnx.schema.nnx import OPTIMIZER, TOP, VALUE, NnxTrainState
+from linen_nnx.schema.nnx import MODEL, OPT_STATE, STEP, VALUE, NnxTrainState
 from linen_nnx.schema.ops import Origin
 from linen_nnx.schema.path import ROOT, DictKey, KeyPath, SequenceKey
 from linen_nnx.schema.plan import Note, Write
-from linen_nnx.schema.problem import Problem
-
-_MODEL = ROOT / "model"
-_OPTIMIZER = ROOT / "optimizer"
-_STEP = _OPTIMIZER / "step"
-_OPT_STATE = _OPTIMIZER / "opt_state"
-
-
-def validate_nnx(inventory: Inventory) -> list[Problem]:
-    """Every way in which the entries are not a native NNX train state."""
-    known = [ROOT / TOP[0], *(_OPTIMIZER / name for name in OPTIMIZER)]
-    return [*unknown_entries(inventory, known), *_wire(inventory).check()]
-
-
-def parse_nnx(inventory: Inventory) -> NnxTrainState:
-    """Read the layout. Raises `LayoutError` with every problem."""
-    raise_if(validate_nnx(inventory), LayoutError)
-    return _wire(inventory)
-
-
-def _wire(inventory: Inventory) -> NnxTrainState:
-    model, opt_state = inventory.below(_MODEL), inventory.below(_OPT_STATE)
-    step = leaf_at(inventory, _STEP / VALUE)
-    wrapped_step = step is not None
-    step = step if wrapped_step else leaf_at(inventory, _STEP)
-    optimizer = [_is_wrapped(entry) for entry in opt_state] + ([wrapped_step] if step is not None else [])
-    leaves = _leaf_form([_is_wrapped(entry) for entry in model], optimizer)
-    return NnxTrainState(leaves=leaves, model=_unwrapped(model), step=step, opt_state=_unwrapped(opt_state))
-
-
-def _is_wrapped(entry: Entry) -> bool:
-    return len(entry.path) > 0 and entry.path.names[-1] == VALUE
-
-
-def _unwrapped(entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Only a last key that is exactly `value` goes: a variable may be *named* `cached_value`."""
-    return tuple(Entry(path=e.path[:-1], value=e.value) if _is_wrapped(e) else e for e in entries)
-
-
-def _leaf_form(model: list[bool], optimizer: list[bool]) -> Leaves:
-    if not any(model) and not any(optimizer):
-        return Leaves.BARE
-    if all(model) and all(optimizer):
-        return Leaves.WRAPPED
-    if all(model) and not any(optimizer):
-        return Leaves.MODEL_WRAPPED
-    return Leaves.MIXED
 
 
 def _on_disk(inventory: Inventory, base: KeyPath, path: KeyPath) -> KeyPath:
@@ -79,20 +30,16 @@ def lift_nnx(
     """To the intermediate representation; `routes` name collections that earlier metadata knows."""
     whole = "model"
     optimizer = lift_optimizer(
-        state.opt_state, {whole: state.model}, lambda path: _on_disk(inventory, _OPT_STATE, path), origin
+        state.opt_state, {whole: state.model}, lambda path: _on_disk(inventory, OPT_STATE, path), origin
     )
     trained = {item.mirrors.path for item in optimizer if item.mirrors is not None}
     classified = classify(state.model, trained, routes)
     collections = classified.collections
-    bare = lift_variables(whole, state.model, lambda path: _on_disk(inventory, _MODEL, path), origin)
+    bare = lift_variables(whole, state.model, lambda path: _on_disk(inventory, MODEL, path), origin)
     variables = tuple(
         Variable(slot=Slot(collection=collections[v.slot.path], path=v.slot.path), leaf=v.leaf) for v in bare
     )
-    step = (
-        None
-        if state.step is None
-        else copied(state.step, _on_disk(inventory, _OPTIMIZER, ROOT / "step"), origin)
-    )
+    step = None if state.step is None else copied(state.step, _on_disk(inventory, STEP, ROOT), origin)
     lifted = TrainState(
         step=step,
         variables=variables,
@@ -141,13 +88,13 @@ def lower_nnx(state: TrainState, form: Form) -> Iterator[Write]:
     model_wrapped = form.leaves in (Leaves.WRAPPED, Leaves.MODEL_WRAPPED)
     wrapped = form.leaves is Leaves.WRAPPED
     if state.step is not None:
-        yield Write(target=_ended(_STEP, wrapped), value=state.step.value, op=state.step.op)
+        yield Write(target=_ended(STEP, wrapped), value=state.step.value, op=state.step.op)
     for variable in state.variables:
-        target = _ended(_MODEL + variable.slot.path, model_wrapped)
+        target = _ended(MODEL + variable.slot.path, model_wrapped)
         yield Write(target=target, value=variable.leaf.value, op=variable.leaf.op)
     for item in state.optimizer:
         path = digits(item.at) + (ROOT if item.mirrors is None else item.mirrors.path)
-        yield Write(target=_ended(_OPT_STATE + path, wrapped), value=item.leaf.value, op=item.leaf.op)
+        yield Write(target=_ended(OPT_STATE + path, wrapped), value=item.leaf.value, op=item.leaf.op)
 
 
 def _ended(path: KeyPath, wrapped: bool) -> KeyPath:

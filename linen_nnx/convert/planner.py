@@ -1,17 +1,15 @@
 """From a source to a checked `Plan`: detect, parse, lift, passes, lower. No array byte is read."""
 
-from dataclasses import dataclass
-
 from pydantic import ValidationError
 
 from linen_nnx.convert.detect import detect
-from linen_nnx.convert.layouts import Lifted, holds, last_used_position, lift, lower, parse, validate_layout
+from linen_nnx.convert.layouts import Lifted, lift, lower, parse, validate_layout
 from linen_nnx.convert.moments import moment_problems
 from linen_nnx.convert.nnx import collisions
 from linen_nnx.convert.passes.aside import SetAside
 from linen_nnx.convert.passes.optimizer import Depth, FillChains
 from linen_nnx.convert.passes.params_only import ParamsOnly
-from linen_nnx.convert.passes.runner import Pass, Passed, run
+from linen_nnx.convert.passes.runner import Pass, run
 from linen_nnx.convert.passes.step import StepPass
 from linen_nnx.convert.passes.template import FromTemplate
 from linen_nnx.convert.side import residue_of, side_writes, with_side
@@ -20,7 +18,7 @@ from linen_nnx.convert.target import layers_pass, target_form, target_layout
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.errors import ConversionError, InvariantError, LayoutError, raise_if
 from linen_nnx.schema.inventory import Entry, Inventory
-from linen_nnx.schema.ir import RNGS, OptimizerLeaf, TrainState, Variable
+from linen_nnx.schema.ir import RNGS, TrainState
 from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.ops import Cast, Copy, Origin, Ref, refs
 from linen_nnx.schema.options import Aux, ConversionOptions, Parts
@@ -102,25 +100,8 @@ def _passes(lifted: Lifted, form: Form, options: ConversionOptions, template: Li
         passes.append(FillChains(depth=Depth.ALL if form.layout is Layout.LINEN else Depth.TOP))
     if form.step is not None:
         passes.append(StepPass(value=form.step))
-    passes.append(_Held(form, options.aux))
+    passes.append(SetAside(form=form, aux=options.aux))
     return passes
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """Set aside what the target's form cannot hold, as the state stands when the pass runs."""
-
-    form: Form
-    aux: Aux
-    name: str = "aside"
-
-    def apply(self, state: TrainState) -> Passed:
-        last_used = last_used_position(state.optimizer)
-
-        def held(item: Variable | OptimizerLeaf) -> bool:
-            return holds(item, self.form, last_used)
-
-        return SetAside(held, self.aux).apply(state)
 
 
 def _refuse_collisions(state: TrainState, form: Form) -> None:

@@ -9,18 +9,19 @@ opt_state                  optax: tuples are sequences, named tuples dicts, Empt
 With `nested_params=False` the state holds `variables["params"]` itself: params/<path>, mu/<path>.
 """
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal, Self
 
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.path import ROOT, DictKey, KeyPath
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.wire import joined, step_problems
+from linen_nnx.schema.wire import WireState, joined, leaf_at, step_problems
 
-TOP = ("step", "params", "opt_state")
-"""The names at the root."""
+PARAMS = ROOT / "params"
+OPT_STATE = ROOT / "opt_state"
+STEP = ROOT / "step"
 
 
 class LinenCollection(Model):
@@ -30,7 +31,7 @@ class LinenCollection(Model):
     entries: tuple[Entry, ...]
 
 
-class LinenTrainState(Model):
+class LinenTrainState(WireState):
     """A Linen `TrainState` on disk."""
 
     layout: Literal["linen"] = "linen"
@@ -39,27 +40,49 @@ class LinenTrainState(Model):
     collections: tuple[LinenCollection, ...]
     opt_state: tuple[Entry, ...] = ()
 
+    @classmethod
+    def known(cls) -> Sequence[KeyPath]:
+        """The three fields of `TrainState` that are pytrees."""
+        return (STEP, PARAMS, OPT_STATE)
+
+    @classmethod
+    def read(cls, inventory: Inventory) -> Self:
+        """Sort the entries into the fields."""
+        entries = inventory.below(PARAMS)
+        names = tuple(dict.fromkeys(entry.path.names[0] for entry in entries if len(entry.path)))
+        nested = "params" in names
+        if nested:
+            collections = tuple(LinenCollection(name=n, entries=inventory.below(PARAMS / n)) for n in names)
+        else:
+            collections = (LinenCollection(name="params", entries=entries),) if entries else ()
+        return cls(
+            step=leaf_at(inventory, STEP),
+            nested_params=nested or not entries,
+            collections=collections,
+            opt_state=inventory.below(OPT_STATE),
+        )
+
     def inventory(self) -> Inventory:
         """The same state as entries."""
         return Inventory.of(self._entries())
 
     def _entries(self) -> Iterator[Entry]:
         if self.step is not None:
-            yield Entry(path=ROOT / "step", value=self.step)
+            yield Entry(path=STEP, value=self.step)
         for collection in self.collections:
-            base = ROOT / "params" / collection.name if self.nested_params else ROOT / "params"
+            base = PARAMS / collection.name if self.nested_params else PARAMS
             yield from joined(base, collection.entries)
-        yield from joined(ROOT / "opt_state", self.opt_state)
+        yield from joined(OPT_STATE, self.opt_state)
 
     def check(self) -> list[Problem]:
         """Every broken invariant of the layout."""
-        return [*step_problems(ROOT / "step", self.step), *self._no_params(), *self._digit_chains()]
+        return [*step_problems(STEP, self.step), *self._no_params(), *self._digit_chains()]
 
     def _no_params(self) -> Iterator[Problem]:
         if not any(collection.name == "params" and collection.entries for collection in self.collections):
             yield Problem(
                 code=Code.MISSING_ENTRY,
-                path=ROOT / "params",
+                path=PARAMS,
                 expected="a params collection",
                 found="none" if not self.collections else ", ".join(c.name for c in self.collections),
             )

@@ -11,24 +11,24 @@ nnx_aux/model/<path>       every other persistent variable: RngState, BatchStat,
 Runs of May to July 2026 have no `nnx_aux`, and name unscanned layers `layers/3` instead of `layers_3`.
 """
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal, Self
 
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.inventory import Entry, Inventory
-from linen_nnx.schema.model import Model
 from linen_nnx.schema.path import ROOT, KeyPath
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.wire import joined, step_problems
+from linen_nnx.schema.wire import WireState, joined, leaf_at, step_problems
 
-TOP = ("step", "params", "opt_state", "nnx_aux")
+STEP = ROOT / "step"
+OPT_STATE = ROOT / "opt_state"
 PARAMS_BASE = KeyPath.of("params", "params")
 AUX_BASE = KeyPath.of("nnx_aux", "model")
 WRAPPED_FIELDS = frozenset({"mu", "nu"})
 """The fields of a top-level optimizer entry that MaxText puts under `params`; it goes by these names."""
 
 
-class MaxtextTrainState(Model):
+class MaxtextTrainState(WireState):
     """A Linen-shaped train state of an NNX run."""
 
     layout: Literal["maxtext"] = "maxtext"
@@ -37,21 +37,36 @@ class MaxtextTrainState(Model):
     aux: tuple[Entry, ...] = ()
     opt_state: tuple[Entry, ...] = ()
 
+    @classmethod
+    def known(cls) -> Sequence[KeyPath]:
+        """Linen's three, and the variables that are no parameters."""
+        return (STEP, PARAMS_BASE, OPT_STATE, AUX_BASE)
+
+    @classmethod
+    def read(cls, inventory: Inventory) -> Self:
+        """Sort the entries into the fields."""
+        return cls(
+            step=leaf_at(inventory, STEP),
+            params=inventory.below(PARAMS_BASE),
+            aux=inventory.below(AUX_BASE),
+            opt_state=inventory.below(OPT_STATE),
+        )
+
     def inventory(self) -> Inventory:
         """The same state as entries."""
-        step = () if self.step is None else (Entry(path=ROOT / "step", value=self.step),)
+        step = () if self.step is None else (Entry(path=STEP, value=self.step),)
         return Inventory.of(
             [
                 *step,
                 *joined(PARAMS_BASE, self.params),
-                *joined(ROOT / "opt_state", self.opt_state),
+                *joined(OPT_STATE, self.opt_state),
                 *joined(AUX_BASE, self.aux),
             ]
         )
 
     def check(self) -> list[Problem]:
         """Every broken invariant of the layout."""
-        return [*step_problems(ROOT / "step", self.step), *self._no_params()]
+        return [*step_problems(STEP, self.step), *self._no_params()]
 
     def _no_params(self) -> Iterator[Problem]:
         if not self.params:

@@ -1,11 +1,54 @@
 """What the wire layouts share."""
 
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Self
 
 from linen_nnx.schema.array import ArrayValue, Value
-from linen_nnx.schema.inventory import Entry
+from linen_nnx.schema.errors import LayoutError, raise_if
+from linen_nnx.schema.inventory import Entry, Inventory
+from linen_nnx.schema.model import Model
 from linen_nnx.schema.path import KeyPath
-from linen_nnx.schema.problem import Code, Problem
+from linen_nnx.schema.problem import Code, Problem, near
+from linen_nnx.schema.tree import inventory_of
+
+
+class WireState(Model):
+    """A train state in one wire layout. `of` takes a live tree, `parse` what a checkpoint holds."""
+
+    @classmethod
+    def of(cls, tree: object) -> Self:
+        """Read a live tree (what `inventory_of` takes). Raises `LayoutError` with every problem."""
+        return cls.parse(inventory_of(tree))
+
+    @classmethod
+    def parse(cls, inventory: Inventory) -> Self:
+        """Read the layout. Raises `LayoutError` with every problem."""
+        raise_if(cls.validate_entries(inventory), LayoutError)
+        return cls.read(inventory)
+
+    @classmethod
+    def validate_entries(cls, inventory: Inventory) -> list[Problem]:
+        """Every way in which the entries are not of this layout."""
+        return [*unknown_entries(inventory, cls.known()), *cls.read(inventory).check()]
+
+    @classmethod
+    @abstractmethod
+    def known(cls) -> Sequence[KeyPath]:
+        """Everything stands below one of these."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, inventory: Inventory) -> Self:
+        """Sort the entries into the fields; what stands elsewhere is left out."""
+
+    @abstractmethod
+    def inventory(self) -> Inventory:
+        """The same state as entries."""
+
+    @abstractmethod
+    def check(self) -> list[Problem]:
+        """Every broken invariant of the layout."""
 
 
 def joined(base: KeyPath, entries: tuple[Entry, ...]) -> Iterator[Entry]:
@@ -19,3 +62,37 @@ def step_problems(path: KeyPath, value: Value | None) -> Iterator[Problem]:
         return
     if not isinstance(value, ArrayValue) or value.spec.shape or not value.spec.dtype.is_integer:
         yield Problem(code=Code.WRONG_KIND, path=path, expected="an integer scalar", found=str(value))
+
+
+def unknown_entries(inventory: Inventory, known: Sequence[KeyPath]) -> list[Problem]:
+    """A problem for each subtree that stands under none of the `known` prefixes."""
+    found: dict[KeyPath, tuple[Entry, int]] = {}
+    for entry in inventory.entries:
+        if not any(entry.path.startswith(prefix) for prefix in known):
+            head = _head(entry.path, known)
+            first, count = found.get(head, (entry, 0))
+            found[head] = (first, count + 1)
+    return [
+        Problem(
+            code=Code.UNKNOWN_ENTRY,
+            path=head,
+            expected="only " + ", ".join(map(str, known)),
+            found=f"{count} entries, first {first}",
+            hint=near(head, known),
+        )
+        for head, (first, count) in found.items()
+    ]
+
+
+def _head(path: KeyPath, known: Sequence[KeyPath]) -> KeyPath:
+    """The shortest prefix of `path` that is not a prefix of anything known."""
+    for depth in range(1, len(path)):
+        if not any(prefix.startswith(path[:depth]) for prefix in known):
+            return path[:depth]
+    return path
+
+
+def leaf_at(inventory: Inventory, path: KeyPath) -> ArrayValue | None:
+    """The array at `path`, if there is one."""
+    value = inventory.by_path.get(path)
+    return value if isinstance(value, ArrayValue) else None

@@ -68,7 +68,7 @@ def _unreadable(item: OrbaxItem) -> list[Problem]:
     problems = []
     for path, stored in item.arrays.items():
         try:
-            read_array(item.folder, item.storage, stored.name, stored.zarr)
+            read_array(stored)
         except StorageError as error:
             problems.append(
                 Problem(

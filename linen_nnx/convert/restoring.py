@@ -40,7 +40,7 @@ def _failed(found: str) -> Problem:
 def _differing(item: OrbaxItem, restored: dict[str, str]) -> Iterator[Problem]:
     for path, stored in item.arrays.items():
         found = restored.get("/".join(path.names))
-        if found != _digest(read_array(item.folder, item.storage, stored.name, stored.zarr)):
+        if found != _digest(read_array(stored)):
             yield Problem(
                 code=Code.RESTORE_FAILED,
                 path=path,

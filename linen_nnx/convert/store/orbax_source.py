@@ -10,7 +10,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from linen_nnx.convert.store.keyvalue import KeyValues, Ocdbt, PlainFolders
 from linen_nnx.convert.store.location import OWN_FOLDER, Location
-from linen_nnx.convert.store.read import read_array
+from linen_nnx.convert.store.read import StoredArray, read_array
 from linen_nnx.schema.array import ArraySpec, ArrayValue, EmptyValue, Holder, StringValue, Value
 from linen_nnx.schema.errors import CheckpointError, StorageError, raise_if
 from linen_nnx.schema.inventory import Entry, Inventory
@@ -36,16 +36,6 @@ from linen_nnx.schema.residue import RESIDUE_FILE, SIDE_ITEM, Residue
 from linen_nnx.schema.zarr import METADATA_KEYS, ZarrV2, ZarrV3, parse_zarr
 
 M = TypeVar("M", bound=BaseModel)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredArray:
-    """One array as stored: its name in the store, its zarr metadata, how the writer sliced it."""
-
-    name: str
-    zarr: ZarrV2 | ZarrV3
-    written: ArrayMetadata | None
-    sharding: NamedSharding | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +80,7 @@ class OrbaxItem:
 
     def scalar(self, path: KeyPath) -> int | None:
         """Read one integer scalar."""
-        return int(read_array(self.folder, self.storage, self.arrays[path].name, self.arrays[path].zarr))
+        return int(read_array(self.arrays[path]))
 
 
 def open_item(location: Location) -> OrbaxItem:
@@ -276,7 +266,7 @@ class _Reader:
         except ValueError as error:
             self._add(Code.STORAGE_MISMATCH, path, "an array of a jax dtype", str(error).splitlines()[-1])
             return None
-        self.arrays[path] = StoredArray(path.param_name, zarr, written, sharding)
+        self.arrays[path] = StoredArray(self._folder, self._storage, path.param_name, zarr, written, sharding)
         return ArrayValue(spec=spec, holder=holder)
 
     def _check_unlisted(self, left: dict[str, ZarrV2 | ZarrV3]) -> None:

@@ -1,33 +1,46 @@
-"""Read stored arrays through tensorstore."""
+"""Stored arrays, and how to read them through tensorstore."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from linen_nnx.convert.store.keyvalue import ocdbt_spec
 from linen_nnx.schema.errors import StorageError
-from linen_nnx.schema.orbax_metadata import StorageForm
+from linen_nnx.schema.orbax_metadata import ArrayMetadata, NamedSharding, StorageForm
 from linen_nnx.schema.zarr import ZarrV2, ZarrV3, zarr_json
 
 
-def open_array(folder: Path, storage: StorageForm, name: str, zarr: ZarrV2 | ZarrV3) -> Any:
-    """One stored array of the item in `folder`, opened on known metadata. Raises `StorageError`."""
+@dataclass(frozen=True, slots=True)
+class StoredArray:
+    """One array as stored: the item and name it has there, its zarr metadata, how the writer sliced it."""
+
+    folder: Path
+    storage: StorageForm
+    name: str
+    zarr: ZarrV2 | ZarrV3
+    written: ArrayMetadata | None
+    sharding: NamedSharding | None
+
+
+def open_array(stored: StoredArray) -> Any:
+    """Open a stored array on its known metadata; nothing is read. Raises `StorageError`."""
     import tensorstore as ts
 
-    if storage.ocdbt:
-        kvstore = ocdbt_spec(folder, f"{name}/")
+    if stored.storage.ocdbt:
+        kvstore = ocdbt_spec(stored.folder, f"{stored.name}/")
     else:
-        kvstore = {"driver": "file", "path": f"{folder}/{name}/"}
-    driver = "zarr" if zarr.zarr_format == 2 else "zarr3"
-    spec = {"driver": driver, "kvstore": kvstore, "metadata": zarr_json(zarr)}
+        kvstore = {"driver": "file", "path": f"{stored.folder}/{stored.name}/"}
+    driver = "zarr" if stored.zarr.zarr_format == 2 else "zarr3"
+    spec = {"driver": driver, "kvstore": kvstore, "metadata": zarr_json(stored.zarr)}
     try:
         return ts.open(spec, open=True, assume_metadata=True).result()
     except ValueError as error:
-        raise StorageError(f"cannot open {name}: {error}") from error
+        raise StorageError(f"cannot open {stored.name}: {error}") from error
 
 
-def read_array(folder: Path, storage: StorageForm, name: str, zarr: ZarrV2 | ZarrV3) -> Any:
+def read_array(stored: StoredArray) -> Any:
     """One whole array, as numpy. Raises `StorageError`."""
     try:
-        return open_array(folder, storage, name, zarr).read().result()
+        return open_array(stored).read().result()
     except ValueError as error:
-        raise StorageError(f"cannot read {name}: {error}") from error
+        raise StorageError(f"cannot read {stored.name}: {error}") from error

@@ -33,9 +33,7 @@ class SourceArrays:
             raise StorageError(f"cannot read the source: {error}") from error
 
     def _open(self, ref: Ref) -> Any:
-        item = self._items[ref.origin]
-        stored = item.arrays[ref.path]
-        return open_array(item.folder, item.storage, stored.name, stored.zarr)
+        return open_array(self._items[ref.origin].arrays[ref.path])
 
     def array(self, ref: Ref) -> Any:
         """An array that was fetched."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from linen_nnx.convert.store.orbax_source import StoredArray
+from linen_nnx.convert.store.read import StoredArray
 from linen_nnx.schema.array import ArraySpec, DType
 from linen_nnx.schema.ops import Cast, Copy, Fill, Op, Ref, Stack, Take
 from linen_nnx.schema.orbax_metadata import NamedSharding

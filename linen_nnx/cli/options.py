@@ -31,6 +31,14 @@ Axis = Annotated[
         "--layer-axis", min=0, help="The axis of stacked parameters. [default: the source's, else 1]"
     ),
 ]
+Cycle = Annotated[
+    int | None,
+    typer.Option(
+        "--layer-cycle",
+        min=1,
+        help="Layers in one block, where stacking anew and neither shapes nor the model's family tell.",
+    ),
+]
 LeavesOption = Annotated[
     Leaves | None,
     typer.Option(
@@ -78,6 +86,7 @@ def conversion(
     direction: Direction,
     scan: bool | None,
     axis: int | None,
+    cycle: int | None,
     leaves: Leaves | None,
     names: LayerNames | None,
     params_only: bool,
@@ -94,6 +103,7 @@ def conversion(
         direction=direction,
         stacking=stacking,
         layer_axis=axis,
+        layer_cycle=cycle,
         leaves=leaves,
         layer_names=names,
         parts=Parts.PARAMS if params_only else Parts.ALL,

@@ -13,6 +13,7 @@ def run(
     direction: opt.DirectionOption = Direction.AUTO,
     scan_layers: opt.Scan = None,
     layer_axis: opt.Axis = None,
+    layer_cycle: opt.Cycle = None,
     leaves: opt.LeavesOption = None,
     layer_names: opt.Names = None,
     template: opt.Template = None,
@@ -26,7 +27,7 @@ def run(
     from linen_nnx.convert.converting import plan
 
     options = opt.conversion(
-        to, direction, scan_layers, layer_axis, leaves, layer_names, params_only, no_keep_aux
+        to, direction, scan_layers, layer_axis, layer_cycle, leaves, layer_names, params_only, no_keep_aux
     )
     made = plan(source, options=options, template=template, step=step, item=item)
     if as_json:

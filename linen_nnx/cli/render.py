@@ -122,9 +122,8 @@ def _group(group: LayerGroup) -> str:
         if group.axis is not None
         else f"axis {' or '.join(map(str, group.axes))}: not proved"
     )
-    blocks = f", {group.blocks} blocks of {group.width}" if group.cycle else ""
-    left = f", {len(group.remainder)} left over" if group.remainder else ""
-    return f"{group.at}: {group.count} layers stacked on {axis}{blocks}{left}"
+    places = f" in {len(group.arrays)} places" if len(group.arrays) > 1 else ""
+    return f"{group.at}: {group.count} layers stacked on {axis}{places}"
 
 
 def flat(inventory: Inventory) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from linen_nnx.convert.engine.evaluate import NumpyArrays, evaluate
-from linen_nnx.convert.layers.target import AxisChoice
+from linen_nnx.convert.layers.target import AxisChoice, LayerForm
 from linen_nnx.convert.passes.layers import LayersPass
 from linen_nnx.convert.passes.runner import run
 from linen_nnx.convert.planner import lift_source
@@ -125,7 +125,9 @@ def _sides(source: OrbaxItem, target: OrbaxItem) -> tuple[_Side, _Side]:
     for item, state in zip((source, target), states, strict=True):
         ambiguous = any(len(group.axes) > 1 for group in state.groups)
         axis = AxisChoice(stated=stated if ambiguous else None)
-        flat = run(state, [LayersPass(stacking=stacking, names=LayerNames.UNDERSCORE, axis=axis)]).state
+        flat = run(
+            state, [LayersPass(form=LayerForm(stacking=stacking, names=LayerNames.UNDERSCORE, axis=axis))]
+        ).state
         sides.append(_Side(item, dict(_named(flat)), _aux_names(flat)))
     return sides[0], sides[1]
 
@@ -134,15 +136,7 @@ def _alike(one: tuple[LayerGroup, ...], other: tuple[LayerGroup, ...]) -> bool:
     """Whether arrays of both sides hold the same layers, so that nothing need be taken apart."""
 
     def shape(group: LayerGroup) -> tuple[object, ...]:
-        return (
-            group.parent,
-            group.name,
-            group.stacking,
-            group.count,
-            group.cycle,
-            group.remainder,
-            group.axes,
-        )
+        return (group.parent, group.name, group.stacking, group.count, group.slots, group.axes)
 
     return set(map(shape, one)) == set(map(shape, other))
 

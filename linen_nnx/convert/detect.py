@@ -81,7 +81,7 @@ def _is_nested_layer(path: KeyPath) -> bool:
     if not path.startswith(PARAMS_BASE):
         return False
     place = read(path[2:])
-    return place is not None and isinstance(place.where, One) and place.where.names is LayerNames.NESTED
+    return place is not None and isinstance(place.role, One) and place.role.names is LayerNames.NESTED
 
 
 def _is_nested_chain(path: KeyPath) -> bool:

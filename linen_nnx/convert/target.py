@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from linen_nnx.convert.layers.target import AxisChoice
+from linen_nnx.convert.layers.target import AxisChoice, LayerForm
 from linen_nnx.convert.passes.layers import LayersPass
 from linen_nnx.schema.array import ArraySpec, ArrayValue, DType
 from linen_nnx.schema.errors import ConversionError
@@ -84,8 +84,12 @@ def layers_pass(form: Form, source: Form, options: ConversionOptions) -> LayersP
     """The pass that brings the layers into the target's form."""
     axes = {group.axis for group in (*form.groups, *source.groups) if group.axis is not None}
     return LayersPass(
-        stacking=options.stacking,
-        names=form.layer_names or _LAYER_NAMES[form.layout],
-        axis=AxisChoice(stated=options.layer_axis, source=axes.pop() if len(axes) == 1 else None),
-        like=form.groups,
+        form=LayerForm(
+            stacking=options.stacking,
+            names=form.layer_names or _LAYER_NAMES[form.layout],
+            axis=AxisChoice(stated=options.layer_axis, source=axes.pop() if len(axes) == 1 else None),
+            cycle=options.layer_cycle,
+            like=form.groups,
+            auto_remainder=form.layout is Layout.LINEN,
+        )
     )

@@ -14,7 +14,7 @@ from linen_nnx.schema.model import Model
 
 
 class DType(StrEnum):
-    """Every element type of jax, by numpy's (ml_dtypes') name."""
+    """Every element type of jax that an array can be stored with, by numpy's (ml_dtypes') name."""
 
     BOOL = "bool"
     INT2 = "int2"

@@ -71,7 +71,7 @@ def _inner(leaves: set[KeyPath]) -> set[KeyPath]:
     """Every path that has something below it. Stops climbing where another leaf has been before."""
     inner: set[KeyPath] = set()
     for leaf in leaves:
-        for depth in range(len(leaf) - 1, 0, -1):
+        for depth in range(len(leaf) - 1, -1, -1):
             above = leaf[:depth]
             if above in inner:
                 break

@@ -1,9 +1,9 @@
 """The words for how a train state is laid out: layouts, leaf forms, layer forms."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.model import Model
@@ -49,12 +49,22 @@ class LayerStacking(StrEnum):
     """Each layer has arrays of its own."""
 
 
-class LayerGroup(Model):
-    """One run of like layers below `parent`, such as `decoder/layers` or `decoder/moe_layers`.
+class LayerSlot(Model):
+    """Where one layer stands when layers are stacked: below `path`, at `index` of the stacked axes.
 
-    Layer `i` of the group (0-based) is layer `first + i` of the whole decoder. Stacked, the first
-    `blocks * max(1, len(cycle))` layers stand in arrays of `blocks` slices, one array a cycle slot;
-    the rest stand unstacked below `remainder`. Unstacked, each stands under its own name.
+    The index is empty for a layer that stands by itself, and has two numbers, the outer first, for one
+    in a stack of stacks.
+    """
+
+    path: KeyPath
+    index: tuple[int, ...] = ()
+
+
+class LayerGroup(Model):
+    """One run of like layers below `parent`, such as the layers of `decoder`, or its MoE layers.
+
+    Layer `i` of the group (0-based) is layer `first + i` of the whole decoder. Stacked, it stands where
+    `slots[i]` says, relative to `parent`; unstacked, under a name made of `name` and its number.
     """
 
     parent: KeyPath
@@ -63,10 +73,15 @@ class LayerGroup(Model):
     names: LayerNames = LayerNames.UNDERSCORE
     first: Annotated[int, Field(ge=0)] = 0
     count: Annotated[int, Field(ge=1)]
-    cycle: tuple[str, ...] = ()
-    remainder: tuple[str, ...] = ()
+    slots: tuple[LayerSlot, ...] = ()
     axes: tuple[int, ...] = ()
     """The axes that the shapes allow for stacked parameters; exactly one where it is proved."""
+
+    @model_validator(mode="after")
+    def _a_slot_a_layer(self) -> Self:
+        if self.stacking is LayerStacking.STACKED and len(self.slots) != self.count:
+            raise ValueError(f"{len(self.slots)} slots for {self.count} layers")
+        return self
 
     @property
     def axis(self) -> int | None:
@@ -74,19 +89,14 @@ class LayerGroup(Model):
         return self.axes[0] if len(self.axes) == 1 else None
 
     @property
-    def width(self) -> int:
-        """Layers in one block of the cycle."""
-        return max(1, len(self.cycle))
-
-    @property
-    def blocks(self) -> int:
-        """Slices along the layer axis."""
-        return (self.count - len(self.remainder)) // self.width
-
-    @property
     def at(self) -> KeyPath:
-        """`decoder/layers`."""
+        """Where the group stands, for messages: `decoder/layers`."""
         return self.parent / self.name
+
+    @property
+    def arrays(self) -> tuple[KeyPath, ...]:
+        """The distinct places that the slots name, in order."""
+        return tuple(dict.fromkeys(slot.path for slot in self.slots))
 
 
 class Route(Model):

@@ -39,6 +39,8 @@ class ConversionOptions(Model):
     direction: Direction = Direction.AUTO
     stacking: LayerStacking | None = None
     layer_axis: Annotated[int, Field(ge=0)] | None = None
+    layer_cycle: Annotated[int, Field(ge=1)] | None = None
+    """Layers in one block, where layers are stacked anew and neither shapes nor family tell."""
     leaves: Leaves | None = None
     layer_names: LayerNames | None = None
     parts: Parts = Parts.ALL

@@ -3,13 +3,43 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from linen_nnx.convert.layers.names import unstacked_path
-from linen_nnx.convert.layers.recognise import Layers, Seen, collect
+from linen_nnx.convert.layers.names import PIPELINE, unstacked_path
+from linen_nnx.convert.layers.recognise import Seen, Specs, collect
 from linen_nnx.schema.array import ArraySpec
 from linen_nnx.schema.ir import Variable
 from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerStacking
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem
+
+
+def unrestackable(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -> list[Problem]:
+    """What stands against restacking this state at all: stacks that are not understood, or no layers."""
+    stages: dict[KeyPath, None] = {}
+    for variable in variables:
+        for depth, name in enumerate(variable.slot.path.names):
+            if name in PIPELINE:
+                stages[variable.slot.path[: depth + 1]] = None
+                break
+    problems = [
+        Problem(
+            code=Code.UNSUPPORTED,
+            path=path,
+            expected="layers stacked on one axis, or one by one",
+            found="pipeline stages, stacked by stage and repeat",
+            hint="leave out --scan-layers and --no-scan-layers: they are then kept as they are",
+        )
+        for path in stages
+    ]
+    if not groups and not problems:
+        problems.append(
+            Problem(
+                code=Code.LAYERS_NOT_STACKABLE,
+                expected="layers, such as decoder/layers or decoder/layers_0",
+                found="none under any name that is known",
+                hint="leave out --scan-layers and --no-scan-layers",
+            )
+        )
+    return problems
 
 
 def layer_gaps(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -> list[Problem]:
@@ -47,7 +77,7 @@ def _base(group: LayerGroup) -> int:
     return group.first if group.names is LayerNames.NESTED else 0
 
 
-def _period(layers: Layers) -> int | None:
+def _period(layers: Mapping[int, Specs]) -> int | None:
     """The length of the shortest cycle of like layers, seen at least twice; None if there is none."""
     kinds = [layers[number] for number in sorted(layers)]
     for period in range(1, max(1, len(kinds) // 2) + 1):
@@ -61,7 +91,7 @@ def period_of(group: LayerGroup, variables: Sequence[Variable]) -> int | None:
     return _period(collect(variables)[group.parent, group.name].layers)
 
 
-def _odd_layers(group: LayerGroup, layers: Layers) -> Iterator[Problem]:
+def _odd_layers(group: LayerGroup, layers: Mapping[int, Specs]) -> Iterator[Problem]:
     rests = dict.fromkeys(rest for layer in layers.values() for rest in layer)
     for rest in rests:
         common, times = Counter(layer.get(rest) for layer in layers.values()).most_common(1)[0]
@@ -97,9 +127,9 @@ def _odd_in_stack(group: LayerGroup, found: Seen) -> Iterator[Problem]:
     """Where shapes allow no layer axis, the leaves that stand against the axis most agree on."""
     if group.axes:
         return
-    specs: Mapping[KeyPath, ArraySpec] = {
-        (group.at / slot if slot else group.at) + rest: spec
-        for slot, leaves in found.stacked.items()
+    specs = {
+        group.parent + inside + rest: spec
+        for inside, (_, leaves) in found.stacks.items()
         for rest, spec in leaves.items()
     }
     votes = Counter((a, size) for spec in specs.values() for a, size in enumerate(spec.shape))

@@ -1,7 +1,8 @@
-"""How decoder layers are called on disk, and what a name says of its place.
+"""How decoder layers are called on disk, and what a name says of their place.
 
-One table for all writers: the name of a stacked group, of its layers one by one in the two styles, of
-the blocks of a cycle and of what is left over. Source: checkpoints that MaxText wrote, May to October 2026.
+One grammar for all writers and eras: a stacked group, its slots inside a block, ranges of layers, what is
+left over, and layers one by one in the two styles. Source: checkpoints that MaxText wrote, May to October
+2026, and its own naming.
 """
 
 import re
@@ -12,32 +13,59 @@ from linen_nnx.schema.layout import LayerGroup, LayerNames
 from linen_nnx.schema.path import DictKey, KeyPath
 
 DENSE, MOE, LAYERS = "dense_layers", "moe_layers", "layers"
-GROUPS = (LAYERS, DENSE, MOE)
-"""Names of stacked groups. Without groups of its own a decoder has one, `layers`."""
+BLOCKS = "scanned_blocks"
+"""Gemma 4's and DeepSeek 4's stack of blocks."""
 REMAINDER = "layers_remainder"
-"""Layers that do not fill a block of the cycle; they stand unstacked below it."""
+"""Layers that do not fill a block of the cycle."""
+AUTO_REMAINDER = "Gemma4DecoderLayerToLinen"
+"""What Linen calls Gemma 4's remainder: it has no name of its own there."""
+LOCAL, GLOBAL = "local_layers", "global_layer"
+"""Gemma 4's block: a stack of local layers, then a global one."""
 DECODERS = frozenset({"decoder", "encoder"})
 """Parents whose layers are a decoder's for certain; elsewhere `layers_2` may be any module's name."""
 TOWERS = frozenset({"vision_encoder", "audio_encoder", "mtp_block"})
 """Parts of a model whose layers are never scanned with the decoder's."""
+PIPELINE = frozenset({"pipeline_module", "layers_per_stage", "scanned_layers", "layers_outside_pipeline"})
+"""Pipeline stages: stacked by stage and repeat. They are kept as they are."""
 
 _UNDERSCORE = re.compile(rf"({LAYERS}|{DENSE}|{MOE})_(\d+)")
 _DENSE_NESTED = re.compile(r"dense_layer_(\d+)")
-_CYCLE = re.compile(r"layers?_(\d+)")
+_RANGE = re.compile(rf"({DENSE}|{MOE})_(\d+)_(\d+)")
+_ENGRAM = re.compile(rf"({DENSE}|{MOE})_engram_(\d+)")
+_SLOT = re.compile(r"layers?_(\d+)")
+_AUTO = re.compile(rf"{AUTO_REMAINDER}_(\d+)")
+_PARTS = {LOCAL: 0, GLOBAL: 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
-    """In an array stacked over the blocks of a group; `slot` is its name inside a block, if it has one."""
+class Block:
+    """In arrays stacked over the blocks of a group; `inner` is a stack inside each block."""
 
-    slot: str | None
+    order: int
+    inner: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """In arrays stacked over layers `start` to `end`, both included, of the whole decoder."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A layer of the whole decoder that is never stacked."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A layer of the remainder."""
+    """A layer, or a stack of layers, of the remainder."""
 
-    name: str
+    order: int
+    inner: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +76,17 @@ class One:
     names: LayerNames
 
 
+Role = Block | Range | Alone | Left | One
+
+
 @dataclass(frozen=True, slots=True)
 class LayerPlace:
-    """Where a path stands: below which parent, in which group, which layer, and what follows."""
+    """Where a path stands: `parent`, then `inside` of it; in which group and role; and what follows."""
 
     parent: KeyPath
+    inside: KeyPath
     group: str
-    where: Slice | Left | One
+    role: Role
     rest: KeyPath
 
 
@@ -63,42 +95,48 @@ def read(path: KeyPath) -> LayerPlace | None:
     for depth, key in enumerate(path.keys):
         if not isinstance(key, DictKey):
             continue
-        if key.name in TOWERS:
+        if key.name in TOWERS or key.name in PIPELINE:
             return None
-        if place := _read_at(path, depth, key.name):
-            return place
+        if found := _read(key.name, path[depth + 1 :]):
+            group, role, length = found
+            end = depth + length
+            return LayerPlace(path[:depth], path[depth:end], group, role, path[end:])
     return None
 
 
-def _read_at(path: KeyPath, depth: int, name: str) -> LayerPlace | None:
-    parent, rest = path[:depth], path[depth + 1 :]
+def _read(name: str, rest: KeyPath) -> tuple[str, Role, int] | None:
+    """Group, role, and how many keys say it."""
     if match := _UNDERSCORE.fullmatch(name):
-        return LayerPlace(parent, match[1], One(int(match[2]), LayerNames.UNDERSCORE), rest)
+        return match[1], One(int(match[2]), LayerNames.UNDERSCORE), 1
     if match := _DENSE_NESTED.fullmatch(name):
-        return LayerPlace(parent, DENSE, One(int(match[1]), LayerNames.NESTED), rest)
-    following = rest.names[0] if len(rest) else ""
-    if name == REMAINDER and _CYCLE.fullmatch(following):
-        return LayerPlace(parent, LAYERS, Left(following), rest[1:])
-    if name not in GROUPS or not len(rest):
+        return DENSE, One(int(match[1]), LayerNames.NESTED), 1
+    if match := _RANGE.fullmatch(name):
+        return match[1], Range(int(match[2]), int(match[3])), 1
+    if match := _ENGRAM.fullmatch(name):
+        return match[1], Alone(int(match[2])), 1
+    if match := _AUTO.fullmatch(name):
+        return LAYERS, Left(int(match[1])), 1
+    if not len(rest):
         return None
+    return _read_two(name, rest.names[0])
+
+
+def _read_two(name: str, following: str) -> tuple[str, Role, int] | None:
+    slot = _SLOT.fullmatch(following)
+    if name == REMAINDER:
+        if slot:
+            return LAYERS, Left(int(slot[1])), 2
+        return (LAYERS, Left(_PARTS[following], following == LOCAL), 2) if following in _PARTS else None
+    if name not in (LAYERS, DENSE, MOE, BLOCKS):
+        return None
+    group = LAYERS if name == BLOCKS else name
+    if following in _PARTS:
+        return group, Block(_PARTS[following], following == LOCAL), 2
+    if slot:
+        return group, Block(int(slot[1])), 2
     if name == LAYERS and following.isdecimal():
-        return LayerPlace(parent, LAYERS, One(int(following), LayerNames.NESTED), rest[1:])
-    if _CYCLE.fullmatch(following):
-        return LayerPlace(parent, name, Slice(following), rest[1:])
-    return LayerPlace(parent, name, Slice(None), rest)
-
-
-def number_of(name: str) -> int:
-    """The number at the end of a layer's name."""
-    return int(name.rpartition("_")[2])
-
-
-def stacked_path(group: LayerGroup, layer: int) -> KeyPath:
-    """Where layer `layer` of a group stands when its blocks are stacked (without its slice number)."""
-    filled = group.blocks * group.width
-    if layer >= filled:
-        return group.parent / REMAINDER / group.remainder[layer - filled]
-    return group.at / group.cycle[layer % group.width] if group.cycle else group.at
+        return group, One(int(following), LayerNames.NESTED), 2
+    return None if name == BLOCKS else (group, Block(0), 1)
 
 
 def unstacked_path(group: LayerGroup, layer: int, names: LayerNames) -> KeyPath:

@@ -1,56 +1,48 @@
 """Find the layer groups of a model: which layers there are, stacked or one by one, and on which axis.
 
-The axis is never guessed. An axis is possible if every array of the stack is equally long on it; it is
+The axis is never guessed. An axis is possible if the arrays of every stack are equally long on it; it is
 proved if only one axis is possible for all stacks of the state. A lone square array proves nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from linen_nnx.convert.layers.names import (
-    DECODERS,
-    DENSE,
-    LAYERS,
-    MOE,
-    LayerPlace,
-    Left,
-    One,
-    Slice,
-    number_of,
-    read,
-)
+from linen_nnx.convert.layers.names import DECODERS, DENSE, LAYERS, MOE, LayerPlace, One, Role, read
+from linen_nnx.convert.layers.slots import axes_of, slots_of
 from linen_nnx.schema.array import ArraySpec, ArrayValue
 from linen_nnx.schema.ir import PARAMS, Variable
 from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerStacking
 from linen_nnx.schema.ops import logical_rank
 from linen_nnx.schema.path import KeyPath
 
-Layers = dict[int, dict[KeyPath, ArraySpec]]
-"""The parameters of each layer by its number."""
+Specs = dict[KeyPath, ArraySpec]
+"""Parameters by their path inside a layer."""
 _Key = tuple[KeyPath, str]
 
 
 @dataclass
 class Seen:
-    """What stands below one parent under one group name."""
+    """What stands below one parent in one group."""
 
-    stacked: dict[str | None, dict[KeyPath, ArraySpec]] = field(default_factory=lambda: defaultdict(dict))
-    aux: set[int] = field(default_factory=set)
-    left: set[str] = field(default_factory=set)
-    layers: Layers = field(default_factory=lambda: defaultdict(dict))
+    stacks: dict[KeyPath, tuple[Role, Specs]] = field(default_factory=dict)
+    """By where they stand inside the parent."""
+    layers: dict[int, Specs] = field(default_factory=lambda: defaultdict(dict))
+    """Layers of their own, by number."""
     names: set[LayerNames] = field(default_factory=set)
+    aux: set[int] = field(default_factory=set)
+    """Lengths of the first axis of stacked variables that are no parameters: always the layer axis."""
 
 
 def recognise(variables: Sequence[Variable]) -> tuple[LayerGroup, ...]:
     """The layer groups of a model. Names propose, shapes decide."""
     seen = collect(variables)
-    possible = {key: axes_of(found) for key, found in seen.items() if found.stacked}
+    possible = {key: set(axes_of(found.stacks, found.aux)) for key, found in seen.items() if found.stacks}
     common = _common(possible.values())
     groups: list[LayerGroup] = []
     for (parent, name), found in sorted(seen.items(), key=lambda item: item[0][1] == MOE):
         first = sum(g.count for g in groups if g.parent == parent and g.name == DENSE) if name == MOE else 0
-        if found.stacked:
+        if found.stacks:
             group = _stacked(parent, name, found, common, first)
         else:
             group = _unstacked(parent, name, found, first)
@@ -70,7 +62,7 @@ def collect(variables: Sequence[Variable]) -> dict[_Key, Seen]:
             continue
         if variable.slot.collection == PARAMS:
             _note(seen[place.parent, place.group], place, value.spec)
-        elif isinstance(place.where, Slice) and logical_rank(value.spec):
+        elif not isinstance(place.role, One) and logical_rank(value.spec):
             aux.append(((place.parent, place.group), value.spec))
     for key, spec in aux:
         if key in seen:
@@ -79,17 +71,15 @@ def collect(variables: Sequence[Variable]) -> dict[_Key, Seen]:
 
 
 def _note(found: Seen, place: LayerPlace, spec: ArraySpec) -> None:
-    match place.where:
-        case Slice(slot):
-            found.stacked[slot][place.rest] = spec
-        case Left(name):
-            found.left.add(name)
+    match place.role:
         case One(number, names):
             found.layers[number][place.rest] = spec
             found.names.add(names)
+        case role:
+            found.stacks.setdefault(place.inside, (role, {}))[1][place.rest] = spec
 
 
-def _with_moe(seen: Mapping[_Key, Seen]) -> dict[_Key, Seen]:
+def _with_moe(seen: dict[_Key, Seen]) -> dict[_Key, Seen]:
     """DeepSeek's `layers/2 …` beside `dense_layer_0 …` are its MoE layers."""
     out: dict[_Key, Seen] = {}
     for (parent, name), found in seen.items():
@@ -99,37 +89,24 @@ def _with_moe(seen: Mapping[_Key, Seen]) -> dict[_Key, Seen]:
     return out
 
 
-def axes_of(found: Seen) -> dict[int, int]:
-    """Every possible axis of a stack, and its length."""
-    specs = [spec for slot in found.stacked.values() for spec in slot.values()]
-    rank = min(map(logical_rank, specs))
-    axes = {a: specs[0].shape[a] for a in range(rank) if len({spec.shape[a] for spec in specs}) == 1}
-    if len(found.aux) == 1:
-        axes = {axis: length for axis, length in axes.items() if length in found.aux}
-    return axes
-
-
-def _common(possible: Iterable[dict[int, int]]) -> set[int]:
-    sets = [set(axes) for axes in possible if axes]
+def _common(possible: Iterable[set[int]]) -> set[int]:
+    sets = [axes for axes in possible if axes]
     return set.intersection(*sets) if sets else set()
 
 
 def _stacked(parent: KeyPath, name: str, found: Seen, common: set[int], first: int) -> LayerGroup | None:
-    cycle = tuple(sorted((slot for slot in found.stacked if slot is not None), key=number_of))
-    possible = axes_of(found)
-    if (cycle and None in found.stacked) or not (possible or is_decoder(parent)):
+    possible = axes_of(found.stacks, found.aux)
+    if not (possible or is_decoder(parent)):
         return None
     axes = tuple(axis for axis in possible if axis in common) or tuple(possible)
-    left = tuple(sorted(found.left, key=number_of))
-    blocks = possible[axes[0]] if axes else 1
+    slots = slots_of(found.stacks, sorted(found.layers), name, axes[0] if axes else None)
     return LayerGroup(
         parent=parent,
         name=name,
         stacking=LayerStacking.STACKED,
         first=first,
-        count=blocks * max(1, len(cycle)) + len(left),
-        cycle=cycle,
-        remainder=left,
+        count=len(slots),
+        slots=slots,
         axes=axes,
     )
 

@@ -1,19 +1,33 @@
-"""Move leaves between stacked and unstacked layers. Parameters and moments go through the same code."""
+"""Move leaves between forms of a layer group. Parameters and moments go through the same code.
+
+Every form of a group is a table: which layer stands below which path, at which index of the stacked axes.
+Restacking takes arrays apart by the one table and puts layers together by the other.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from linen_nnx.convert.layers.names import Left, One, Slice, read, stacked_path, unstacked_path
+from linen_nnx.convert.layers.names import unstacked_path
 from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.ir import Leaf
-from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerStacking
+from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerSlot, LayerStacking
 from linen_nnx.schema.ops import Stack, Take, logical_rank, stacked_spec, taken_spec
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem
 
+Index = tuple[int, ...]
 
-@dataclass(frozen=True, slots=True)
+
+def table(group: LayerGroup) -> list[LayerSlot]:
+    """The whole path and index of each layer, in the group's own form."""
+    if group.stacking is LayerStacking.STACKED:
+        return [LayerSlot(path=group.parent + slot.path, index=slot.index) for slot in group.slots]
+    return [LayerSlot(path=unstacked_path(group, n, group.names)) for n in range(group.count)]
+
+
+@dataclass(frozen=True)
 class Restacking:
     """One group as it is and as it shall be, with the layer axis on both sides."""
 
@@ -22,12 +36,39 @@ class Restacking:
     axis_before: int
     axis_after: int
 
-    @property
-    def moves_slices(self) -> bool:
-        """False if arrays stay whole and only names change."""
-        stacked = LayerStacking.STACKED
-        both = self.before.stacking is stacked and self.after.stacking is stacked
-        return not both or self.axis_before != self.axis_after
+    @cached_property
+    def changes(self) -> bool:
+        """False if every leaf stays where and what it is."""
+        moved = table(self.before) != table(self.after)
+        return moved or (self.axis_before != self.axis_after and self.has_stacks)
+
+    @cached_property
+    def has_stacks(self) -> bool:
+        """Whether arrays hold several layers on either side; if not, only names change."""
+        return any(slot.index for group in (self.before, self.after) for slot in table(group))
+
+    @cached_property
+    def places(self) -> dict[KeyPath, list[tuple[int, Index]]]:
+        """Which layers stand below a path, and at which index.
+
+        Other variables than parameters may stand layer by layer in a stacked model, where only some
+        layers have them, so the names of single layers are known in every form.
+        """
+        found: dict[KeyPath, list[tuple[int, Index]]] = {}
+        for names in LayerNames:
+            for layer in range(self.before.count):
+                found[unstacked_path(self.before, layer, names)] = [(layer, ())]
+        own: dict[KeyPath, list[tuple[int, Index]]] = defaultdict(list)
+        for layer, slot in enumerate(table(self.before)):
+            own[slot.path].append((layer, slot.index))
+        return {**found, **own}
+
+    def place_of(self, path: KeyPath) -> KeyPath | None:
+        """The longest known place that `path` stands below, if any."""
+        for depth in range(len(path), len(self.before.parent), -1):
+            if path[:depth] in self.places:
+                return path[:depth]
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,145 +80,117 @@ class Restacked:
     problems: list[Problem]
 
 
-_Layers = dict[KeyPath, dict[int, Leaf]]
-
-
 def restack(leaves: Mapping[KeyPath, Leaf], how: Restacking) -> Restacked:
-    """Restack the leaves of one group. All of them stand in it (`belongs`)."""
-    if not how.moves_slices:
-        return Restacked(dict(leaves), {}, [])
-    layers: _Layers = defaultdict(dict)
+    """Restack the leaves of one group. All of them stand in it (`place_of`)."""
+    layers: dict[KeyPath, dict[int, Leaf]] = defaultdict(dict)
     for path, leaf in leaves.items():
-        for layer, rest, one in _expanded(path, leaf, how):
-            layers[rest][layer] = one
-    if how.after.stacking is LayerStacking.UNSTACKED:
-        names = how.after.names
-        flat = {
-            unstacked_path(how.after, layer, names) + rest: leaf
-            for rest, by_layer in layers.items()
-            for layer, leaf in by_layer.items()
-        }
-        return Restacked(flat, {}, [])
-    return _collapsed(layers, how)
-
-
-def belongs(path: KeyPath, group: LayerGroup) -> bool:
-    """Whether `path` stands in `group`, under any of the names that the group may have."""
-    place = read(path)
-    if place is None or place.parent != group.parent:
-        return False
-    if isinstance(place.where, One) and place.where.names is LayerNames.NESTED:
-        return _nested_belongs(place.group, place.where.number, group)
-    return place.group == group.name
-
-
-def _nested_belongs(name: str, number: int, group: LayerGroup) -> bool:
-    if name == "layers" and group.first:
-        return number >= group.first
-    return name == group.name
-
-
-def _expanded(path: KeyPath, leaf: Leaf, how: Restacking) -> Iterator[tuple[int, KeyPath, Leaf]]:
-    """The layers that a leaf holds: one, or a slice a block."""
-    place = read(path)
-    assert place is not None
-    before = how.before
-    match place.where:
-        case One(number, names):
-            yield number - (before.first if names is LayerNames.NESTED else 0), place.rest, leaf
-        case Left(name):
-            yield before.blocks * before.width + before.remainder.index(name), place.rest, leaf
-        case Slice(slot):
-            offset = before.cycle.index(slot) if slot is not None and before.cycle else 0
-            for block in range(before.blocks):
-                yield block * before.width + offset, place.rest, take(leaf, how.axis_before, block)
-
-
-def take(leaf: Leaf, axis: int, index: int) -> Leaf:
-    """One slice of a leaf. An empty stands for every layer alike."""
-    return Leaf(value=_taken(leaf.value, axis), op=Take(of=leaf.op, axis=axis, index=index))
-
-
-def _taken(value: Value, axis: int) -> Value:
-    if not isinstance(value, ArrayValue):
-        return value
-    return ArrayValue(spec=taken_spec(value.spec, axis), holder=value.holder)
-
-
-def _collapsed(layers: _Layers, how: Restacking) -> Restacked:
-    after, out = how.after, Restacked({}, {}, [])
-    filled = after.blocks * after.width
+        place = how.place_of(path)
+        assert place is not None
+        for layer, index in how.places[place]:
+            one = leaf
+            for position in index:
+                one = _take(one, how.axis_before, position)
+            layers[path[len(place) :]][layer] = one
+    out = Restacked({}, {}, [])
+    stacks: dict[KeyPath, dict[Index, int]] = defaultdict(dict)
+    for layer, slot in enumerate(table(how.after)):
+        stacks[slot.path][slot.index] = layer
     for rest, by_layer in layers.items():
-        for slot in range(after.width):
-            wanted = range(slot, filled, after.width)
-            _stack_slot(rest, {n: by_layer[n] for n in wanted if n in by_layer}, wanted, how, out)
-        for layer in range(filled, after.count):
-            if layer in by_layer:
-                out.leaves[stacked_path(after, layer) + rest] = by_layer[layer]
+        for path, wanted in stacks.items():
+            _put_together(path, rest, wanted, by_layer, how, out)
     return out
 
 
-def _stack_slot(
-    rest: KeyPath, found: dict[int, Leaf], wanted: range, how: Restacking, out: Restacked
+def _take(leaf: Leaf, axis: int, index: int) -> Leaf:
+    """One slice of a leaf. An empty stands for every layer alike."""
+    value: Value = leaf.value
+    if isinstance(value, ArrayValue):
+        value = ArrayValue(spec=taken_spec(value.spec, axis), holder=value.holder)
+    return Leaf(value=value, op=Take(of=leaf.op, axis=axis, index=index))
+
+
+def _put_together(
+    path: KeyPath,
+    rest: KeyPath,
+    wanted: Mapping[Index, int],
+    by_layer: Mapping[int, Leaf],
+    how: Restacking,
+    out: Restacked,
 ) -> None:
+    found = {layer: by_layer[layer] for layer in wanted.values() if layer in by_layer}
     if not found:
         return
-    values = {layer: leaf.value for layer, leaf in found.items()}
-    problems = [*_missing(rest, found, wanted, how), *_unequal(rest, values, how)]
-    first = next(iter(values.values()))
-    if isinstance(first, ArrayValue) and logical_rank(first.spec) < how.axis_after:
-        problems.append(
-            Problem(
-                code=Code.LAYERS_NOT_STACKABLE,
-                path=unstacked_path(how.after, wanted[0], how.before.names) + rest,
-                expected=f"at least {how.axis_after} axes, to stack on axis {how.axis_after}",
-                found=str(first),
-                hint="name another axis with --layer-axis",
-            )
-        )
+    if () in wanted:
+        out.leaves[path + rest] = found[wanted[()]]
+        return
+    problems = [*_missing(rest, found, wanted, how), *_unequal(rest, found, how), *_flat(rest, found, how)]
     if problems:
         out.problems.extend(problems)
         names = how.before.names
         out.apart.update({unstacked_path(how.after, n, names) + rest: leaf for n, leaf in found.items()})
         return
-    path = stacked_path(how.after, wanted[0]) + rest
-    out.leaves[path] = _stacked([found[layer] for layer in wanted], how.axis_after)
+    out.leaves[path + rest] = _stack({i: by_layer[n] for i, n in wanted.items()}, how.axis_after)
 
 
-def _stacked(parts: list[Leaf], axis: int) -> Leaf:
-    value = parts[0].value
+def _stack(parts: Mapping[Index, Leaf], axis: int) -> Leaf:
+    """Leaves by index into one; of two indices the outer axis comes first."""
+    heads = sorted({index[0] for index in parts})
+    below = [{i[1:]: leaf for i, leaf in parts.items() if i[0] == head} for head in heads]
+    inner = [part[()] if () in part else _stack(part, axis) for part in below]
+    value = inner[0].value
     if isinstance(value, ArrayValue):
-        value = ArrayValue(spec=stacked_spec(value.spec, axis, len(parts)), holder=value.holder)
-    return Leaf(value=value, op=Stack(parts=tuple(part.op for part in parts), axis=axis))
+        value = ArrayValue(spec=stacked_spec(value.spec, axis, len(inner)), holder=value.holder)
+    return Leaf(value=value, op=Stack(parts=tuple(leaf.op for leaf in inner), axis=axis))
 
 
-def _missing(rest: KeyPath, found: dict[int, Leaf], wanted: range, how: Restacking) -> Iterator[Problem]:
-    for layer in wanted:
-        if layer not in found:
-            yield Problem(
-                code=Code.LAYER_LEAF_MISSING,
-                path=unstacked_path(how.after, layer, how.before.names) + rest,
-                expected=f"{next(iter(found.values())).value}, as in {len(found)} of {len(wanted)} layers",
-                found="nothing",
-                hint="a stack needs it in every layer; convert with --no-scan-layers to keep them apart",
-            )
-
-
-def _unequal(rest: KeyPath, values: dict[int, Value], how: Restacking) -> Iterator[Problem]:
-    kinds = list(values.values())
-    common = max(kinds, key=kinds.count)
-    for layer, value in values.items():
-        if value == common:
-            continue
-        same_shape = (
-            isinstance(value, ArrayValue)
-            and isinstance(common, ArrayValue)
-            and value.spec.shape == common.spec.shape
-        )
-        yield Problem(
-            code=Code.DTYPE_MISMATCH if same_shape else Code.SHAPE_MISMATCH,
+def _missing(
+    rest: KeyPath, found: Mapping[int, Leaf], wanted: Mapping[Index, int], how: Restacking
+) -> list[Problem]:
+    return [
+        Problem(
+            code=Code.LAYER_LEAF_MISSING,
             path=unstacked_path(how.after, layer, how.before.names) + rest,
-            expected=f"{common}, as in {kinds.count(common)} of {len(kinds)} layers",
-            found=str(value),
+            expected=f"{next(iter(found.values())).value}, as in {len(found)} of {len(wanted)} layers",
+            found="nothing",
+            hint="a stack needs it in every layer; convert with --no-scan-layers to keep them apart",
+        )
+        for layer in wanted.values()
+        if layer not in found
+    ]
+
+
+def _unequal(rest: KeyPath, found: Mapping[int, Leaf], how: Restacking) -> list[Problem]:
+    values = [leaf.value for leaf in found.values()]
+    common = max(values, key=values.count)
+    return [
+        Problem(
+            code=Code.DTYPE_MISMATCH if _same_shape(leaf.value, common) else Code.SHAPE_MISMATCH,
+            path=unstacked_path(how.after, layer, how.before.names) + rest,
+            expected=f"{common}, as in {values.count(common)} of {len(values)} layers",
+            found=str(leaf.value),
             hint="layers must agree to be stacked; convert with --no-scan-layers to keep them apart",
         )
+        for layer, leaf in found.items()
+        if leaf.value != common
+    ]
+
+
+def _same_shape(one: Value, other: Value) -> bool:
+    return (
+        isinstance(one, ArrayValue) and isinstance(other, ArrayValue) and one.spec.shape == other.spec.shape
+    )
+
+
+def _flat(rest: KeyPath, found: Mapping[int, Leaf], how: Restacking) -> Sequence[Problem]:
+    layer, leaf = next(iter(found.items()))
+    if not isinstance(leaf.value, ArrayValue) or logical_rank(leaf.value.spec) >= how.axis_after:
+        return ()
+    return [
+        Problem(
+            code=Code.LAYERS_NOT_STACKABLE,
+            path=unstacked_path(how.after, layer, how.before.names) + rest,
+            expected=f"at least {how.axis_after} axes, to stack on axis {how.axis_after}",
+            found=str(leaf.value),
+            hint="name another axis with --layer-axis",
+        )
+    ]

@@ -2,15 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
-from linen_nnx.convert.layers.check import layer_gaps, unlike_layers
-from linen_nnx.convert.layers.restack import Restacking, belongs, restack
-from linen_nnx.convert.layers.target import AxisChoice, axis_before, target_group
+from linen_nnx.convert.layers.check import layer_gaps, unlike_layers, unrestackable
+from linen_nnx.convert.layers.restack import Restacking, restack
+from linen_nnx.convert.layers.target import LayerForm, axis_before, target_group
 from linen_nnx.convert.passes.runner import Passed
 from linen_nnx.schema.ir import PARAMS, Leaf, OptimizerLeaf, Slot, TrainState, Variable
-from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerStacking
+from linen_nnx.schema.layout import LayerGroup, LayerStacking
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Note, NoteCode
@@ -23,22 +22,22 @@ Item = TypeVar("Item", Variable, OptimizerLeaf)
 
 
 class LayersPass(Model):
-    """`stacking` None keeps what is; `like` are the groups of a checkpoint to be imitated."""
+    """Bring every layer group into `form`."""
 
     name: str = "layers"
-    stacking: LayerStacking | None = None
-    names: LayerNames
-    axis: AxisChoice = AxisChoice()
-    like: tuple[LayerGroup, ...] = ()
+    form: LayerForm
 
     def apply(self, state: TrainState) -> Passed:
         """Restack every group of the state."""
+        stacking = self.form.stacking
         problems = layer_gaps(state.variables, state.groups)
-        if self.stacking is not LayerStacking.UNSTACKED:
+        if stacking is not None:
+            problems += unrestackable(state.variables, state.groups)
+        if stacking is not LayerStacking.UNSTACKED:
             problems += unlike_layers(state.variables, state.groups)
         work = _Work(state)
         for group in () if problems else state.groups:
-            work.restack(group, self)
+            work.restack(group, self.form)
         return Passed(
             TrainState(
                 step=state.step,
@@ -52,39 +51,31 @@ class LayersPass(Model):
         )
 
 
-@dataclass
 class _Work:
     """The state while its groups are rewritten one by one."""
-
-    variables: list[Variable]
-    optimizer: list[OptimizerLeaf]
-    groups: list[LayerGroup]
-    apart: list[Variable]
-    problems: list[Problem]
 
     def __init__(self, state: TrainState) -> None:
         self._given = state.variables
         self.variables = list(state.variables)
         self.optimizer = list(state.optimizer)
-        self.groups, self.apart, self.problems = [], [], []
+        self.groups: list[LayerGroup] = []
+        self.apart: list[Variable] = []
+        self.problems: list[Problem] = []
 
-    def restack(self, group: LayerGroup, options: LayersPass) -> None:
+    def restack(self, group: LayerGroup, form: LayerForm) -> None:
         """Rewrite all that stands in `group`."""
-        axis, found = axis_before(group, options.stacking, options.axis)
-        after, odd = target_group(group, options.stacking, options.names, options.like, self._given)
-        faults = [*found, *odd]
-        self.problems.extend(faults)
+        axis, faults = axis_before(group, form)
+        after, odd = target_group(group, form, self._given)
+        self.problems.extend([*faults, *odd])
         self.groups.append(after)
-        if faults:
+        how = Restacking(group, after, axis, form.axis.after(axis))
+        if faults or odd or not how.changes:
             return
-        how = Restacking(group, after, axis, options.axis.after(axis))
-        if not how.moves_slices:
-            return
-        self._variables(group, how)
-        self._optimizer(group, how)
+        self._variables(how)
+        self._optimizer(how)
 
-    def _variables(self, group: LayerGroup, how: Restacking) -> None:
-        by_collection, kept = _grouped(self.variables, group, _slot_of, lambda v: v.slot.collection)
+    def _variables(self, how: Restacking) -> None:
+        by_collection, kept = _grouped(self.variables, how, _slot_of, lambda v: v.slot.collection)
         for collection, leaves in by_collection.items():
             done = restack(leaves, how if collection == PARAMS else _aux(how))
             kept.extend(_variable(collection, path, leaf) for path, leaf in done.leaves.items())
@@ -94,15 +85,15 @@ class _Work:
                 self.apart.extend(_variable(collection, path, leaf) for path, leaf in done.apart.items())
         self.variables = kept
 
-    def _optimizer(self, group: LayerGroup, how: Restacking) -> None:
+    def _optimizer(self, how: Restacking) -> None:
         by_mirror, kept = _grouped(
             self.optimizer,
-            group,
+            how,
             _mirrored,
             lambda m: (m.at, m.mirrors.collection if m.mirrors else "", m.factored),
         )
         for (at, collection, factored), leaves in by_mirror.items():
-            if factored and _changes_shapes(how):
+            if factored and how.has_stacks:
                 self.problems.extend(_factored(at + path, leaf) for path, leaf in leaves.items())
                 continue
             done = restack(leaves, how if collection == PARAMS else _aux(how))
@@ -129,7 +120,7 @@ class _Work:
 
 def _grouped(
     items: Sequence[Item],
-    group: LayerGroup,
+    how: Restacking,
     slot_of: Callable[[Item], Slot | None],
     key_of: Callable[[Item], object],
 ) -> tuple[dict, list[Item]]:  # type: ignore[type-arg]
@@ -137,7 +128,7 @@ def _grouped(
     outside: list[Item] = []
     for item in items:
         slot = slot_of(item)
-        if slot is not None and belongs(slot.path, group):
+        if slot is not None and how.place_of(slot.path) is not None:
             inside[key_of(item)][slot.path] = item.leaf
         else:
             outside.append(item)
@@ -158,11 +149,6 @@ def _variable(collection: str, path: KeyPath, leaf: Leaf) -> Variable:
 
 def _aux(how: Restacking) -> Restacking:
     return Restacking(how.before, how.after, AUX_AXIS, AUX_AXIS)
-
-
-def _changes_shapes(how: Restacking) -> bool:
-    unstacked = LayerStacking.UNSTACKED
-    return not (how.before.stacking is unstacked and how.after.stacking is unstacked)
 
 
 def _factored(path: KeyPath, leaf: Leaf) -> Problem:

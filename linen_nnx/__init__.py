@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout, Leaves
     from linen_nnx.schema.linen import LinenTrainState
     from linen_nnx.schema.maxtext import MaxtextTrainState
-    from linen_nnx.schema.nnx import NnxTrainState
+    from linen_nnx.schema.nnx import NnxTrainState, ParamsState, TunixTrainState
     from linen_nnx.schema.options import Aux, ConversionOptions, Direction, Parts
     from linen_nnx.schema.path import KeyPath
     from linen_nnx.schema.plan import Plan
@@ -61,7 +61,7 @@ _HOMES = {
     "schema.layout": ("LayerNames", "LayerStacking", "Layout", "Leaves"),
     "schema.linen": ("LinenTrainState",),
     "schema.maxtext": ("MaxtextTrainState",),
-    "schema.nnx": ("NnxTrainState",),
+    "schema.nnx": ("NnxTrainState", "ParamsState", "TunixTrainState"),
     "schema.options": ("Aux", "ConversionOptions", "Direction", "Parts"),
     "schema.path": ("KeyPath",),
     "schema.plan": ("Plan",),
@@ -106,6 +106,7 @@ __all__ = [
     "LinenTrainState",
     "MaxtextTrainState",
     "NnxTrainState",
+    "ParamsState",
     "Parts",
     "Plan",
     "Problem",
@@ -113,6 +114,7 @@ __all__ = [
     "Receipt",
     "StorageError",
     "TrainState",
+    "TunixTrainState",
     "__version__",
     "convert",
     "convert_tree",

@@ -16,6 +16,8 @@ class Document(StrEnum):
     LINEN = "linen"
     NNX = "nnx"
     MAXTEXT = "maxtext"
+    PARAMS = "params"
+    TUNIX = "tunix"
     INSPECTION = "inspection"
     INVENTORY = "inventory"
     PLAN = "plan"
@@ -41,9 +43,11 @@ def _model(document: Document) -> type[BaseModel]:
         LinenTrainState,
         MaxtextTrainState,
         NnxTrainState,
+        ParamsState,
         Plan,
         Receipt,
         TrainState,
+        TunixTrainState,
     )
     from linen_nnx.schema.report import Problems
 
@@ -51,6 +55,8 @@ def _model(document: Document) -> type[BaseModel]:
         Document.LINEN: LinenTrainState,
         Document.NNX: NnxTrainState,
         Document.MAXTEXT: MaxtextTrainState,
+        Document.PARAMS: ParamsState,
+        Document.TUNIX: TunixTrainState,
         Document.INSPECTION: Inspection,
         Document.INVENTORY: Inventory,
         Document.PLAN: Plan,

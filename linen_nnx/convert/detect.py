@@ -8,11 +8,13 @@ from linen_nnx.schema.errors import LayoutError
 from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.layout import LayerNames, Layout
 from linen_nnx.schema.maxtext import PARAMS_BASE
+from linen_nnx.schema.nnx import MODEL_PARAMS, OPTIMIZER_STATE, VALUE
 from linen_nnx.schema.path import DictKey, KeyPath
 from linen_nnx.schema.problem import Code, Problem
 
 _LINEN = frozenset({"params", "opt_state"})
 _NNX = frozenset({"model", "optimizer"})
+_MODEL_PARTS = frozenset({"decoder", "encoder", "token_embedder"})
 
 
 def detect(inventory: Inventory) -> Detection:
@@ -24,7 +26,34 @@ def detect(inventory: Inventory) -> Detection:
         return _nnx(inventory)
     if "params" in top:
         return _linen_shaped(inventory)
+    if MODEL_PARAMS in top:
+        return _found(Layout.TUNIX, f"the items {MODEL_PARAMS} and {OPTIMIZER_STATE} of a step")
+    if signs := _params_signs(inventory):
+        return _found(Layout.PARAMS, *signs)
     raise _unknown(inventory)
+
+
+def _found(layout: Layout, *evidence: str) -> Detection:
+    return Detection(
+        layout=layout,
+        evidence=evidence,
+        against=(
+            Against(layout=Layout.LINEN, reason="there is no params/ at the root"),
+            Against(layout=Layout.NNX, reason="there is no model/ at the root"),
+        ),
+    )
+
+
+def _params_signs(inventory: Inventory) -> list[str]:
+    """What shows that a model tree stands at the root."""
+    signs = []
+    if found := [name for name in inventory.top if name in _MODEL_PARTS]:
+        signs.append(f"parts of a model stand at the root: {', '.join(found)}")
+    if inventory.top == ("base",):
+        signs.append("all stands below base/, as an adapter holds a model")
+    if inventory.entries and all(e.path.names[-1:] == (VALUE,) for e in inventory.entries):
+        signs.append("every leaf stands under value, as an nnx.State is saved")
+    return signs
 
 
 def _nnx(inventory: Inventory) -> Detection:

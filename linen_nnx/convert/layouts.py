@@ -23,13 +23,13 @@ from linen_nnx.schema.ir import OptimizerLeaf, TrainState, Variable
 from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.linen import LinenTrainState
 from linen_nnx.schema.maxtext import MaxtextTrainState
-from linen_nnx.schema.nnx import NnxTrainState
+from linen_nnx.schema.nnx import NnxTrainState, ParamsState, TunixTrainState
 from linen_nnx.schema.ops import Origin
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Note, Write
 from linen_nnx.schema.problem import Problem
 
-AnyState = LinenTrainState | NnxTrainState | MaxtextTrainState
+AnyState = LinenTrainState | NnxTrainState | MaxtextTrainState | ParamsState | TunixTrainState
 """A train state in any wire layout."""
 
 
@@ -61,6 +61,10 @@ def model_of(layout: Layout) -> type[AnyState]:
             return NnxTrainState
         case Layout.MAXTEXT:
             return MaxtextTrainState
+        case Layout.PARAMS:
+            return ParamsState
+        case Layout.TUNIX:
+            return TunixTrainState
         case _:
             assert_never(layout)
 
@@ -73,9 +77,9 @@ def lift(
         case LinenTrainState():
             state = lift_linen(wire, origin)
             return Lifted(state, form_of_linen(wire, state))
-        case NnxTrainState():
+        case NnxTrainState() | ParamsState() | TunixTrainState():
             state, notes = lift_nnx(wire, inventory, routes, origin)
-            return Lifted(state, form_of_nnx(wire, state), notes)
+            return Lifted(state, form_of_nnx(wire, Layout(wire.layout), state), notes)
         case MaxtextTrainState():
             state = lift_maxtext(wire, routes, origin)
             return Lifted(state, form_of_maxtext(wire, state))
@@ -92,7 +96,7 @@ def holder(state: TrainState, form: Form) -> Holds:
     match form.layout:
         case Layout.LINEN:
             return lambda item: linen_holds(item, form)
-        case Layout.NNX:
+        case Layout.NNX | Layout.PARAMS | Layout.TUNIX:
             return nnx_holds
         case Layout.MAXTEXT:
             last_used = last_used_position(state.optimizer)
@@ -107,7 +111,11 @@ def lower(state: TrainState, form: Form) -> Iterator[Write]:
         case Layout.LINEN:
             return lower_linen(state, form)
         case Layout.NNX:
-            return lower_nnx(state, form)
+            return lower_nnx(state, form, NnxTrainState.roots)
+        case Layout.PARAMS:
+            return lower_nnx(state, form, ParamsState.roots)
+        case Layout.TUNIX:
+            return lower_nnx(state, form, TunixTrainState.roots)
         case Layout.MAXTEXT:
             return lower_maxtext(state, form)
         case _:

@@ -1,68 +1,80 @@
-"""Native NNX train state: lift and lower."""
+"""States of NNX variables (`nnx`, `tunix`, `params`): lift and lower."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from linen_nnx.convert.layers.recognise import recognise
-from linen_nnx.convert.lifting import copied, lift_optimizer, lift_variables
+from linen_nnx.convert.lifting import Where, copied, lift_optimizer, lift_variables
 from linen_nnx.convert.variables import classify
 from linen_nnx.schema.array import ArrayValue, EmptyValue
 from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.ir import PARAMS, OptimizerLeaf, Slot, TrainState, Variable
 from linen_nnx.schema.layout import Form, Layout, Leaves
-from linen_nnx.schema.nnx import MODEL, OPT_STATE, STEP, VALUE, NnxTrainState
+from linen_nnx.schema.nnx import BASE, VALUE, NnxShaped, Roots
 from linen_nnx.schema.ops import Origin
 from linen_nnx.schema.path import ROOT, DictKey, KeyPath, SequenceKey
 from linen_nnx.schema.plan import Note, Write
 
 
-def _on_disk(inventory: Inventory, base: KeyPath, path: KeyPath) -> KeyPath:
-    bare = base + path
-    return bare if bare in inventory.by_path else bare / VALUE
+def _on_disk(inventory: Inventory, base: KeyPath | None) -> Where:
+    """From a path below `base` to where it stands, with its last key `value` if it has one."""
+
+    def where(path: KeyPath) -> KeyPath:
+        bare = (base or ROOT) + path
+        return bare if bare in inventory.by_path else bare / VALUE
+
+    return where
 
 
 def lift_nnx(
-    state: NnxTrainState,
+    state: NnxShaped,
     inventory: Inventory,
     routes: Mapping[KeyPath, str],
     origin: Origin = Origin.SOURCE,
 ) -> tuple[TrainState, tuple[Note, ...]]:
     """To the intermediate representation; `routes` name collections that earlier metadata knows."""
-    whole = "model"
+    whole, roots = "model", state.roots
     optimizer = lift_optimizer(
-        state.opt_state, {whole: state.model}, lambda path: _on_disk(inventory, OPT_STATE, path), origin
+        state.opt_state, {whole: state.model}, _on_disk(inventory, roots.opt_state), origin
     )
     trained = {item.mirrors.path for item in optimizer if item.mirrors is not None}
     classified = classify(state.model, trained, routes)
     collections = classified.collections
-    bare = lift_variables(whole, state.model, lambda path: _on_disk(inventory, MODEL, path), origin)
     variables = tuple(
-        Variable(slot=Slot(collection=collections[v.slot.path], path=v.slot.path), leaf=v.leaf) for v in bare
+        Variable(slot=_slot(state, collections[v.slot.path], v.slot.path), leaf=v.leaf)
+        for v in lift_variables(whole, state.model, _on_disk(inventory, roots.model), origin)
     )
-    step = None if state.step is None else copied(state.step, _on_disk(inventory, STEP, ROOT), origin)
+    step = None
+    if state.step is not None:
+        step = copied(state.step, _on_disk(inventory, roots.step)(ROOT), origin)
     lifted = TrainState(
         step=step,
         variables=variables,
-        optimizer=tuple(_routed(item, collections) for item in optimizer),
+        optimizer=tuple(_routed(item, collections, state) for item in optimizer),
         groups=recognise(variables),
     )
     return lifted, classified.notes
 
 
-def _routed(item: OptimizerLeaf, collections: Mapping[KeyPath, str]) -> OptimizerLeaf:
+def _slot(state: NnxShaped, collection: str, path: KeyPath) -> Slot:
+    return Slot(collection=collection, path=path[1:] if state.base else path)
+
+
+def _routed(item: OptimizerLeaf, collections: Mapping[KeyPath, str], state: NnxShaped) -> OptimizerLeaf:
     if item.mirrors is None:
         return item
     path = item.mirrors.path
     # An empty may stand for a whole module, whose path is no variable's.
-    slot = Slot(collection=collections.get(path, PARAMS), path=path)
+    slot = _slot(state, collections.get(path, PARAMS), path)
     return OptimizerLeaf(at=item.at, mirrors=slot, factored=item.factored, leaf=item.leaf)
 
 
-def form_of_nnx(state: NnxTrainState, lifted: TrainState) -> Form:
+def form_of_nnx(state: NnxShaped, layout: Layout, lifted: TrainState) -> Form:
     """What is needed to write another like it."""
     return Form(
-        layout=Layout.NNX,
+        layout=layout,
         leaves=state.leaves,
+        base=state.base,
         groups=lifted.groups,
         step=state.step if isinstance(state.step, ArrayValue) else None,
     )
@@ -83,18 +95,20 @@ def collisions(state: TrainState) -> list[KeyPath]:
     return [path for path, times in paths.items() if times > 1]
 
 
-def lower_nnx(state: TrainState, form: Form) -> Iterator[Write]:
+def lower_nnx(state: TrainState, form: Form, roots: Roots) -> Iterator[Write]:
     """To entries on disk."""
     model_wrapped = form.leaves in (Leaves.WRAPPED, Leaves.MODEL_WRAPPED)
     wrapped = form.leaves is Leaves.WRAPPED
-    if state.step is not None:
-        yield Write(target=_ended(STEP, wrapped), value=state.step.value, op=state.step.op)
+    below = KeyPath((BASE,)) if form.base else ROOT
+    if state.step is not None and roots.step is not None:
+        yield Write(target=_ended(roots.step, wrapped), value=state.step.value, op=state.step.op)
     for variable in state.variables:
-        target = _ended(MODEL + variable.slot.path, model_wrapped)
+        target = _ended(roots.model + below + variable.slot.path, model_wrapped)
         yield Write(target=target, value=variable.leaf.value, op=variable.leaf.op)
     for item in state.optimizer:
-        path = digits(item.at) + (ROOT if item.mirrors is None else item.mirrors.path)
-        yield Write(target=_ended(OPT_STATE + path, wrapped), value=item.leaf.value, op=item.leaf.op)
+        path = digits(item.at) + (ROOT if item.mirrors is None else below + item.mirrors.path)
+        target = _ended((roots.opt_state or ROOT) + path, wrapped)
+        yield Write(target=target, value=item.leaf.value, op=item.leaf.op)
 
 
 def _ended(path: KeyPath, wrapped: bool) -> KeyPath:

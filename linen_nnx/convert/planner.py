@@ -92,16 +92,20 @@ def _lift_template(template: Source, layout: Layout) -> Lifted:
 
 
 def _passes(lifted: Lifted, form: Form, options: ConversionOptions, template: Lifted | None) -> list[Pass]:
-    passes: list[Pass] = [ParamsOnly()] if options.parts is Parts.PARAMS else []
+    passes: list[Pass] = [ParamsOnly()] if _params_only(form, options) else []
     passes.append(layers_pass(form, lifted.form, options))
     if template is not None:
         passes.append(FromTemplate(template.state))
-    if form.layout is not Layout.NNX:
+    if not form.layout.is_nnx:
         passes.append(FillChains(depth=Depth.ALL if form.layout is Layout.LINEN else Depth.TOP))
     if form.step is not None:
         passes.append(StepPass(value=form.step))
     passes.append(SetAside(form=form, aux=options.aux))
     return passes
+
+
+def _params_only(form: Form, options: ConversionOptions) -> bool:
+    return options.parts is Parts.PARAMS or form.layout is Layout.PARAMS
 
 
 def _refuse_collisions(state: TrainState, form: Form) -> None:
@@ -175,7 +179,7 @@ def _inputs(source: Source, template: Source | None, writes: list[Write]) -> tup
 
 def _no_rngs(lifted: Lifted, state: TrainState, layout: Layout) -> list[Note]:
     collections = {variable.slot.collection for variable in state.variables}
-    if layout is not Layout.NNX or RNGS in collections or lifted.form.layout is Layout.NNX:
+    if layout not in (Layout.NNX, Layout.TUNIX) or RNGS in collections or lifted.form.layout.is_nnx:
         return []
     text = (
         "the source has no PRNG streams; a model with dropout needs them to resume. "

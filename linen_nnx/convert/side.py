@@ -64,10 +64,10 @@ def _routes(state: TrainState, target: Form) -> tuple[Route, ...]:
     model = [
         Entry(path=v.slot.path, value=v.leaf.value)
         for v in state.variables
-        if target.layout is Layout.NNX or v.slot.collection != PARAMS
+        if target.layout.is_nnx or v.slot.collection != PARAMS
     ]
     moments = {item.mirrors.path for item in state.optimizer if item.mirrors is not None}
-    trained = moments if target.layout is Layout.NNX else {ROOT}
+    trained = moments if target.layout.is_nnx else {ROOT}
     found = classify(model, trained, {}).collections
     return tuple(
         Route(path=v.slot.path, collection=v.slot.collection)

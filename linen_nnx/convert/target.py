@@ -10,11 +10,12 @@ from linen_nnx.schema.layout import Form, LayerNames, LayerStacking, Layout, Lea
 from linen_nnx.schema.options import ConversionOptions, Direction
 from linen_nnx.schema.problem import Code
 
-_STEP_DTYPES = {Layout.LINEN: DType.INT32, Layout.MAXTEXT: DType.INT32, Layout.NNX: DType.UINT32}
 _LAYER_NAMES = {
     Layout.LINEN: LayerNames.UNDERSCORE,
     Layout.MAXTEXT: LayerNames.UNDERSCORE,
     Layout.NNX: LayerNames.NESTED,
+    Layout.PARAMS: LayerNames.UNDERSCORE,
+    Layout.TUNIX: LayerNames.NESTED,
 }
 
 
@@ -29,11 +30,11 @@ def target_layout(source: Layout, options: ConversionOptions) -> Layout:
             asked = Layout.LINEN
         case _:
             assert_never(options.direction)
-    if asked is not None and (source is Layout.NNX) == (asked is Layout.NNX):
+    if asked is not None and source.is_nnx == asked.is_nnx:
         raise _contradiction(options.direction, f"a source in the layout {source.value}")
     if asked is not None and options.to not in (None, asked):
         raise _contradiction(options.direction, f"--to {options.to}")
-    return options.to or asked or (Layout.LINEN if source is Layout.NNX else Layout.NNX)
+    return options.to or asked or (Layout.LINEN if source.is_nnx else Layout.NNX)
 
 
 def _contradiction(direction: Direction, found: str) -> ConversionError:
@@ -49,13 +50,14 @@ def _contradiction(direction: Direction, found: str) -> ConversionError:
 def target_form(layout: Layout, source: Form, known: Form | None, options: ConversionOptions) -> Form:
     """`known` is a form of the target's layout: of the template, of the source, or from before."""
     leaves = None
-    if layout is Layout.NNX:
+    if layout.is_nnx:
         leaves = options.leaves or (known.leaves if known and known.leaves else Leaves.WRAPPED)
         if leaves is Leaves.MIXED:
             leaves = Leaves.WRAPPED
     return Form(
         layout=layout,
         leaves=leaves,
+        base=known.base if known else False,
         nested_params=known.nested_params if known else True,
         layer_names=_layer_names(layout, source, known, options),
         groups=known.groups if known else (),
@@ -64,7 +66,7 @@ def target_form(layout: Layout, source: Form, known: Form | None, options: Conve
 
 
 def _step(layout: Layout) -> ArrayValue:
-    return ArrayValue(spec=ArraySpec(shape=(), dtype=_STEP_DTYPES[layout]))
+    return ArrayValue(spec=ArraySpec(shape=(), dtype=DType.UINT32 if layout.is_nnx else DType.INT32))
 
 
 def _layer_names(layout: Layout, source: Form, known: Form | None, options: ConversionOptions) -> LayerNames:

@@ -16,6 +16,13 @@ class Layout(StrEnum):
     LINEN = "linen"
     NNX = "nnx"
     MAXTEXT = "maxtext"
+    PARAMS = "params"
+    TUNIX = "tunix"
+
+    @property
+    def is_nnx(self) -> bool:
+        """Whether it holds NNX variables by their module paths, whatever stands around them."""
+        return self in (Layout.NNX, Layout.PARAMS, Layout.TUNIX)
 
 
 class Leaves(StrEnum):
@@ -111,7 +118,9 @@ class Form(Model):
 
     layout: Layout
     leaves: Leaves | None = None
-    """NNX only."""
+    """Of NNX variables only."""
+    base: bool = False
+    """Of NNX variables only: the model stands below one more key, `base`."""
     nested_params: bool = True
     """Linen: `params/params/…` (a whole variables dict) or `params/…` (one collection)."""
     layer_names: LayerNames | None = None

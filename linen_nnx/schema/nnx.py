@@ -1,34 +1,48 @@
-"""The wire layout `nnx`: a native Flax NNX train state, as orbax writes it.
+"""The wire layouts of NNX states, as orbax writes them: `nnx`, `tunix`, `params`.
 
 ```
-model/<path>               every Variable type mixed: Param, RngState, BatchStat, …
-optimizer/step             uint32[]
-optimizer/opt_state        optax: tuples are dicts of digits, empty states are absent: 0/mu/<path>
+nnx      model/<path>          every Variable type mixed: Param, RngState, BatchStat, …
+         optimizer/step        uint32[]
+         optimizer/opt_state   optax: tuples are dicts of digits, empty states are absent: 0/mu/<path>
+tunix    two items of a step: model_params/<path> and optimizer_state/{step,opt_state}
+params   <path> at the root: weights alone
 ```
-Each leaf stands bare (`to_pure_dict`) or under a last key `value` (an `nnx.State`).
+Each leaf stands bare (`to_pure_dict`) or under a last key `value` (an `nnx.State`); a model that an adapter
+holds stands below one more key, `base`, and so do its moments.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Literal, Self
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
 
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.layout import Leaves
-from linen_nnx.schema.path import ROOT, KeyPath, SequenceKey
+from linen_nnx.schema.path import ROOT, DictKey, KeyPath, SequenceKey
 from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.wire import WireState, joined, leaf_at, step_problems
 
-MODEL = ROOT / "model"
-OPTIMIZER = ROOT / "optimizer"
-STEP = OPTIMIZER / "step"
-OPT_STATE = OPTIMIZER / "opt_state"
 VALUE = "value"
+BASE = DictKey("base")
+MODEL_PARAMS, OPTIMIZER_STATE = "model_params", "optimizer_state"
+"""Tunix's two items."""
 
 
-class NnxTrainState(WireState):
-    """A native NNX train state on disk; the paths here are without their last key `value`."""
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """Where the model and the fields of `nnx.Optimizer` stand; `params` has no optimizer."""
 
-    layout: Literal["nnx"] = "nnx"
+    model: KeyPath
+    step: KeyPath | None = None
+    opt_state: KeyPath | None = None
+
+
+class NnxShaped(WireState):
+    """A state of NNX variables; the paths here are without their last key `value`."""
+
+    roots: ClassVar[Roots]
+
     leaves: Leaves
     model: tuple[Entry, ...]
     step: ArrayValue | None = None
@@ -37,68 +51,109 @@ class NnxTrainState(WireState):
     @classmethod
     def known(cls) -> Sequence[KeyPath]:
         """The model, and the two fields of `nnx.Optimizer`."""
-        return (MODEL, STEP, OPT_STATE)
+        return [root for root in (cls.roots.model, cls.roots.step, cls.roots.opt_state) if root is not None]
 
     @classmethod
     def read(cls, inventory: Inventory) -> Self:
         """Sort the entries into the fields, without their last key `value`."""
-        model, opt_state = inventory.below(MODEL), inventory.below(OPT_STATE)
-        wrapped = leaf_at(inventory, STEP / VALUE)
-        step = wrapped if wrapped is not None else leaf_at(inventory, STEP)
-        optimizer = [_is_wrapped(entry) for entry in opt_state]
-        if step is not None:
-            optimizer.append(wrapped is not None)
-        leaves = _leaf_form([_is_wrapped(entry) for entry in model], optimizer)
-        return cls(leaves=leaves, model=_unwrapped(model), step=step, opt_state=_unwrapped(opt_state))
+        model = inventory.below(cls.roots.model)
+        opt_state = () if cls.roots.opt_state is None else inventory.below(cls.roots.opt_state)
+        wrapped = None if cls.roots.step is None else leaf_at(inventory, cls.roots.step / VALUE)
+        bare = None if cls.roots.step is None else leaf_at(inventory, cls.roots.step)
+        in_model, in_optimizer = _wrapped(model), _wrapped(opt_state)
+        signs = [entry.path in in_optimizer for entry in opt_state]
+        if wrapped is not None or bare is not None:
+            signs.append(wrapped is not None)
+        return cls(
+            leaves=_leaf_form([entry.path in in_model for entry in model], signs),
+            model=_without(model, in_model),
+            step=bare if wrapped is None else wrapped,
+            opt_state=_without(opt_state, in_optimizer),
+        )
+
+    @property
+    def base(self) -> bool:
+        """Whether an adapter holds the model: all of it stands below `base`."""
+        return bool(self.model) and all(len(e.path) > 1 and e.path.keys[0] == BASE for e in self.model)
 
     def inventory(self) -> Inventory:
         """The same state as entries. Not for mixed leaves, which have no rule."""
-        base, wrapped = ROOT / "optimizer", self.leaves is Leaves.WRAPPED
-        model = joined(ROOT / "model", self.model)
-        step = () if self.step is None else (Entry(path=base / "step", value=self.step),)
-        optimizer = (*step, *joined(base / "opt_state", self.opt_state))
-        return Inventory.of(
-            [
-                *(wrap(entry) if self.leaves is not Leaves.BARE else entry for entry in model),
-                *(wrap(entry) if wrapped else entry for entry in optimizer),
-            ]
-        )
+        model_wrapped = self.leaves is not Leaves.BARE
+        entries = [_ended(entry, model_wrapped) for entry in joined(self.roots.model, self.model)]
+        wrapped = self.leaves is Leaves.WRAPPED
+        if self.step is not None and self.roots.step is not None:
+            entries.append(_ended(Entry(path=self.roots.step, value=self.step), wrapped))
+        if self.roots.opt_state is not None:
+            entries += [_ended(entry, wrapped) for entry in joined(self.roots.opt_state, self.opt_state)]
+        return Inventory.of(entries)
 
     def check(self) -> list[Problem]:
         """Every broken invariant of the layout."""
-        return [*step_problems(ROOT / "optimizer" / "step", self.step), *self._no_model(), *self._sequences()]
+        step = () if self.roots.step is None else step_problems(self.roots.step, self.step)
+        return [*step, *self._no_model(), *self._sequences()]
 
     def _no_model(self) -> Iterator[Problem]:
         if not self.model:
             yield Problem(
-                code=Code.MISSING_ENTRY, path=ROOT / "model", expected="the model's variables", found="none"
+                code=Code.MISSING_ENTRY, path=self.roots.model, expected="the model's variables", found="none"
             )
 
     def _sequences(self) -> Iterator[Problem]:
         """NNX has no sequences on disk: list and tuple positions become dict keys of digits."""
-        base = KeyPath.of("optimizer", "opt_state")
         for entry in self.opt_state:
             if any(isinstance(key, SequenceKey) for key in entry.path):
                 yield Problem(
                     code=Code.WRONG_KIND,
-                    path=base + entry.path,
+                    path=(self.roots.opt_state or ROOT) + entry.path,
                     expected="dict keys only: NNX keeps an optax chain as a dict of digits",
                     found="a sequence index",
                 )
 
 
-def wrap(entry: Entry) -> Entry:
-    """The same entry under a last key `value`."""
-    return Entry(path=entry.path / VALUE, value=entry.value)
+class NnxTrainState(NnxShaped):
+    """A native NNX train state."""
+
+    roots: ClassVar[Roots] = Roots(
+        model=ROOT / "model", step=ROOT / "optimizer" / "step", opt_state=ROOT / "optimizer" / "opt_state"
+    )
+    layout: Literal["nnx"] = "nnx"
 
 
-def _is_wrapped(entry: Entry) -> bool:
-    return len(entry.path) > 0 and entry.path.names[-1] == VALUE
+class TunixTrainState(NnxShaped):
+    """Tunix's two items, as one tree."""
+
+    roots: ClassVar[Roots] = Roots(
+        model=ROOT / MODEL_PARAMS,
+        step=ROOT / OPTIMIZER_STATE / "step",
+        opt_state=ROOT / OPTIMIZER_STATE / "opt_state",
+    )
+    layout: Literal["tunix"] = "tunix"
 
 
-def _unwrapped(entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Only a last key that is exactly `value` goes: a variable may be *named* `cached_value`."""
-    return tuple(Entry(path=e.path[:-1], value=e.value) if _is_wrapped(e) else e for e in entries)
+class ParamsState(NnxShaped):
+    """Weights alone: the model tree at the root, for inference."""
+
+    roots: ClassVar[Roots] = Roots(model=ROOT)
+    layout: Literal["params"] = "params"
+
+
+def _wrapped(entries: Sequence[Entry]) -> set[KeyPath]:
+    """The paths that end in a wrapper's `value`: a last key of exactly that name, without siblings.
+
+    A variable may be *named* `value`, or `cached_value`.
+    """
+    children = Counter(entry.path[:-1] for entry in entries if len(entry.path))
+    return {
+        e.path for e in entries if len(e.path) and e.path.names[-1] == VALUE and children[e.path[:-1]] == 1
+    }
+
+
+def _without(entries: Sequence[Entry], wrapped: set[KeyPath]) -> tuple[Entry, ...]:
+    return tuple(Entry(path=e.path[:-1], value=e.value) if e.path in wrapped else e for e in entries)
+
+
+def _ended(entry: Entry, wrapped: bool) -> Entry:
+    return Entry(path=entry.path / VALUE, value=entry.value) if wrapped else entry
 
 
 def _leaf_form(model: list[bool], optimizer: list[bool]) -> Leaves:

@@ -50,7 +50,7 @@ class DropRule(StrEnum):
             case DropRule.NO_KEEP_AUX:
                 return "the target layout cannot hold it, and --no-keep-aux was given"
             case DropRule.PARAMS_ONLY:
-                return "--params-only was given"
+                return "only parameters were asked for"
             case DropRule.FROM_TEMPLATE:
                 return "the template's value was taken"
 

@@ -49,7 +49,7 @@ def verify(
         opened = open_item(locate(Path(path), step, item))
     except ProblemsError as error:
         return list(error.problems)
-    problems = validate(opened.folder)
+    problems = validate(opened)
     if problems:
         return problems
     if against is not None:

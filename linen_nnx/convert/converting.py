@@ -1,8 +1,6 @@
 """Convert a checkpoint: open, plan, write aside, check what was written, rename."""
 
 import hashlib
-import json
-import shutil
 import time
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -14,14 +12,14 @@ from linen_nnx.convert.planner import plan as plan_source
 from linen_nnx.convert.store.location import OWN_FOLDER, Location, locate
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
 from linen_nnx.convert.store.source_arrays import Items
+from linen_nnx.convert.surroundings import write_surroundings
 from linen_nnx.convert.validating import differences
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.errors import ConversionError, InvariantError, ProblemsError, StorageError, raise_if
 from linen_nnx.schema.inventory import Entry, Inventory
-from linen_nnx.schema.layout import LayerStacking, Layout
+from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.ops import Origin
 from linen_nnx.schema.options import ConversionOptions
-from linen_nnx.schema.orbax_metadata import CHECKPOINT_METADATA_FILE, COMMIT_MARKER
 from linen_nnx.schema.plan import Plan
 from linen_nnx.schema.problem import Problem
 from linen_nnx.schema.receipt import RECEIPT_FILE, Receipt, Versions
@@ -140,13 +138,13 @@ def convert(
     progress.start(_nbytes(opened.plan))
     with staged(target) as folder:
         try:
-            placed = opened.location.moved_to(folder)
+            placed = opened.location.moved_to(folder, opened.plan.target.layout)
             _write(opened, placed, memory, progress)
             receipt = _receipt(opened, options, target, time.monotonic() - began)
             own = placed.item / OWN_FOLDER
             own.mkdir(exist_ok=True)
             (own / RECEIPT_FILE).write_text(receipt.model_dump_json(indent=1), encoding="utf-8")
-            _surroundings(opened, placed)
+            write_surroundings(opened.location, placed, opened.plan)
             _check_written(opened.plan, placed)
         except OSError as error:
             raise StorageError(str(error)) from error
@@ -159,9 +157,15 @@ def _nbytes(plan: Plan) -> int:
 
 def _write(opened: Opened, placed: Location, memory: int, progress: Progress) -> None:
     plan, storage = opened.plan, opened.item.storage
-    write_item(
-        plan.item_writes, opened.items, placed.item, storage, opened.item.custom_metadata, memory, progress
-    )
+    for part in placed.items:
+        depth = len(part.prefix)
+        writes = [
+            write.model_copy(update={"target": write.target[depth:]})
+            for write in plan.item_writes
+            if write.target.startswith(part.prefix)
+        ]
+        custom = opened.item.custom_metadata
+        write_item(writes, opened.items, part.folder, storage, custom, memory, progress)
     own = placed.item / OWN_FOLDER
     if plan.side_writes:
         write_item(plan.side_writes, opened.items, own / SIDE_ITEM, storage, None, memory, progress)
@@ -187,44 +191,6 @@ def _receipt(opened: Opened, options: ConversionOptions, target: Path, seconds: 
         plan_digest=hashlib.sha256(plan.model_dump_json().encode()).hexdigest(),
         seconds=round(seconds, 3),
     )
-
-
-def _surroundings(opened: Opened, placed: Location) -> None:
-    """What lies around the arrays: other items verbatim, metadata brought up to date, markers last."""
-    source = opened.location
-    pairs = [(source.item, placed.item)]
-    if source.step is not None and placed.step is not None:
-        pairs.append((source.step, placed.step))
-        if source.step != source.item:
-            _copy_others(source.step, placed.step, source.item.name)
-    for before, after in dict.fromkeys(pairs):
-        metadata, marker = before / CHECKPOINT_METADATA_FILE, before / COMMIT_MARKER
-        if metadata.is_file():
-            text = _with_scan_layers(metadata.read_text(encoding="utf-8"), opened.plan)
-            (after / CHECKPOINT_METADATA_FILE).write_text(text, encoding="utf-8")
-        if marker.is_file():
-            shutil.copyfile(marker, after / COMMIT_MARKER)
-
-
-def _copy_others(before: Path, after: Path, item: str) -> None:
-    done = {item, CHECKPOINT_METADATA_FILE, COMMIT_MARKER}
-    for child in before.iterdir():
-        if child.name in done:
-            continue
-        if child.is_dir():
-            shutil.copytree(child, after / child.name, symlinks=True)
-        else:
-            shutil.copyfile(child, after / child.name)
-
-
-def _with_scan_layers(text: str, plan: Plan) -> str:
-    """MaxText refuses a state whose `scan_layers` is not that of the run, where it is told at all."""
-    document = json.loads(text)
-    custom = document.get("custom_metadata")
-    if isinstance(custom, dict) and "scan_layers" in custom and plan.target.groups:
-        stacked = any(group.stacking is LayerStacking.STACKED for group in plan.target.groups)
-        document["custom_metadata"] = {**custom, "scan_layers": stacked}
-    return json.dumps(document)
 
 
 def _check_written(plan: Plan, placed: Location) -> None:

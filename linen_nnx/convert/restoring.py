@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from linen_nnx.convert.store.location import Part
 from linen_nnx.convert.store.orbax_source import OrbaxItem
 from linen_nnx.convert.store.read import read_array
 from linen_nnx.schema.path import KeyPath
@@ -22,7 +23,11 @@ _TIMEOUT_SECONDS = 3600
 
 def restore_problems(item: OrbaxItem) -> list[Problem]:
     """Every leaf that orbax does not give back as it is stored."""
-    command = [sys.executable, "-m", "linen_nnx.convert.restoring", str(item.folder)]
+    return [problem for part in item.location.items for problem in _part_problems(item, part)]
+
+
+def _part_problems(item: OrbaxItem, part: Part) -> list[Problem]:
+    command = [sys.executable, "-m", "linen_nnx.convert.restoring", str(part.folder)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -30,16 +35,18 @@ def restore_problems(item: OrbaxItem) -> list[Problem]:
     if done.returncode != 0:
         return [_failed(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no message")]
     restored: dict[str, str] = json.loads(done.stdout)
-    return list(_differing(item, restored))
+    return list(_differing(item, part, restored))
 
 
 def _failed(found: str) -> Problem:
     return Problem(code=Code.RESTORE_FAILED, expected="orbax to restore the checkpoint", found=found)
 
 
-def _differing(item: OrbaxItem, restored: dict[str, str]) -> Iterator[Problem]:
+def _differing(item: OrbaxItem, part: Part, restored: dict[str, str]) -> Iterator[Problem]:
     for path, stored in item.arrays.items():
-        found = restored.get("/".join(path.names))
+        if not path.startswith(part.prefix):
+            continue
+        found = restored.get("/".join(path[len(part.prefix) :].names))
         if found != _digest(read_array(stored)):
             yield Problem(
                 code=Code.RESTORE_FAILED,

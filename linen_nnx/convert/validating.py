@@ -7,7 +7,7 @@ from linen_nnx.convert.layers.check import layer_gaps, unlike_layers
 from linen_nnx.convert.layouts import lift, parse, validate_layout
 from linen_nnx.convert.moments import moment_problems
 from linen_nnx.convert.store.location import locate
-from linen_nnx.convert.store.orbax_source import open_item
+from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
 from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.errors import ProblemsError
 from linen_nnx.schema.inventory import Inventory
@@ -44,6 +44,8 @@ def validate(
 def _entries(subject: object, step: int | None, item: str | None) -> tuple[Inventory, list[Problem]]:
     if isinstance(subject, Inventory):
         return subject, []
+    if isinstance(subject, OrbaxItem):
+        return subject.inventory, list(subject.problems)
     if isinstance(subject, str | Path):
         opened = open_item(locate(Path(subject), step, item))
         return opened.inventory, list(opened.problems)

@@ -8,8 +8,11 @@ import re
 from pathlib import Path
 
 from linen_nnx.schema.errors import CheckpointError
+from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.model import Model
+from linen_nnx.schema.nnx import MODEL_PARAMS, OPTIMIZER_STATE
 from linen_nnx.schema.orbax_metadata import METADATA_FILE, OCDBT_MANIFEST
+from linen_nnx.schema.path import ROOT, KeyPath
 from linen_nnx.schema.problem import Code
 
 OWN_FOLDER = "linen_nnx"
@@ -17,16 +20,31 @@ OWN_FOLDER = "linen_nnx"
 TEMPORARY = ".linen-nnx-tmp-"
 """Prefix of a target that is not committed yet."""
 
+TUNIX_PARTS = (MODEL_PARAMS, OPTIMIZER_STATE)
+DEFAULT_ITEM = "items"
+"""What MaxText calls the item of a train state."""
+
 _STEP = re.compile(r"(?:.*_)?0*(\d+)")
 _ORBAX_TEMPORARY = ".orbax-checkpoint-tmp"
 
 
+class Part(Model):
+    """One item of a train state: `prefix` stands before its paths in the whole."""
+
+    prefix: KeyPath
+    folder: Path
+
+
 class Location(Model):
-    """Where an item lies; `step` and `run` are set as far as the given path stands above them."""
+    """Where a train state lies; `step` and `run` are set as far as the given path stands above the item.
+
+    Tunix keeps a state in two items of a step: then `parts` names them, and `item` is the first.
+    """
 
     item: Path
     step: Path | None = None
     run: Path | None = None
+    parts: tuple[str, ...] = ()
 
     @property
     def root(self) -> Path:
@@ -38,12 +56,30 @@ class Location(Model):
         """The number of the step folder."""
         return None if self.step is None else _step_number(self.step)
 
-    def moved_to(self, target: Path) -> "Location":
-        """The same form below `target`: run to run, step to step, item to item."""
-        if self.step is None:
+    @property
+    def items(self) -> tuple[Part, ...]:
+        """Every item of the state."""
+        if not self.parts:
+            return (Part(prefix=ROOT, folder=self.item),)
+        return tuple(Part(prefix=ROOT / name, folder=self.item.parent / name) for name in self.parts)
+
+    def moved_to(self, target: Path, layout: Layout) -> "Location":
+        """The same form below `target`: run to run, step to step, item to item.
+
+        A state in two items needs a step folder around them, whatever the form of the source.
+        """
+        step = None
+        if self.step is not None:
+            step = target if self.run is None else target / self.step.relative_to(self.run)
+        run = None if self.run is None else target
+        if layout is Layout.TUNIX:
+            step = step or target
+            return Location(item=step / TUNIX_PARTS[0], step=step, run=run, parts=TUNIX_PARTS)
+        if step is None:
             return Location(item=target)
-        step = target if self.run is None else target / self.step.relative_to(self.run)
-        return Location(item=step / self.item.name, step=step, run=None if self.run is None else target)
+        if self.item == self.step:
+            return Location(item=step, step=step, run=run)
+        return Location(item=step / (DEFAULT_ITEM if self.parts else self.item.name), step=step, run=run)
 
 
 def locate(path: Path, step: int | None = None, item: str | None = None) -> Location:
@@ -55,12 +91,19 @@ def locate(path: Path, step: int | None = None, item: str | None = None) -> Loca
     if (path / METADATA_FILE).is_file():
         return Location(item=path)
     if _items(path):
-        return Location(item=_one_item(path, item), step=path)
+        return _in_step(path, item, None)
     steps, base = _steps_below(path)
     if not steps:
         raise _not_a_checkpoint(path, _what_lies_in(path))
     chosen = _choose(base, steps, step)
-    return Location(item=_one_item(chosen, item), step=chosen, run=path)
+    return _in_step(chosen, item, path)
+
+
+def _in_step(step: Path, item: str | None, run: Path | None) -> Location:
+    names = {child.name for child in _items(step)}
+    if item is None and names >= set(TUNIX_PARTS):
+        return Location(item=step / TUNIX_PARTS[0], step=step, run=run, parts=TUNIX_PARTS)
+    return Location(item=_one_item(step, item), step=step, run=run)
 
 
 def _steps_below(path: Path) -> tuple[dict[int, Path], Path]:

@@ -84,7 +84,32 @@ class OrbaxItem:
 
 
 def open_item(location: Location) -> OrbaxItem:
-    """Open an item. What leaves the rest readable stands in `problems`; else raises `CheckpointError`."""
+    """Open a state. What leaves the rest readable stands in `problems`; else raises `CheckpointError`."""
+    parts = location.items
+    if len(parts) == 1:
+        return _open_one(location)
+    opened = [(part.prefix, _open_one(Location(item=part.folder))) for part in parts]
+    first = opened[0][1]
+    return OrbaxItem(
+        location=location,
+        storage=first.storage,
+        inventory=Inventory.of(
+            Entry(path=prefix + entry.path, value=entry.value)
+            for prefix, item in opened
+            for entry in item.inventory.entries
+        ),
+        arrays={prefix + path: array for prefix, item in opened for path, array in item.arrays.items()},
+        problems=tuple(
+            problem.model_copy(update={"path": prefix + problem.path})
+            for prefix, item in opened
+            for problem in item.problems
+        ),
+        side=first.side,
+        custom_metadata=first.custom_metadata,
+    )
+
+
+def _open_one(location: Location) -> OrbaxItem:
     folder = location.item
     tree = _parsed(folder / METADATA_FILE, TreeMetadata)
     ocdbt = (folder / OCDBT_MANIFEST).is_file() if tree.use_ocdbt is None else tree.use_ocdbt

@@ -1,0 +1,67 @@
+"""What lies around the arrays of a target: other items verbatim, metadata brought up to date, markers."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from linen_nnx.convert.store.location import Location
+from linen_nnx.schema.layout import LayerStacking
+from linen_nnx.schema.orbax_metadata import CHECKPOINT_METADATA_FILE, COMMIT_MARKER
+from linen_nnx.schema.plan import Plan
+
+
+def write_surroundings(source: Location, placed: Location, plan: Plan) -> None:
+    """Bring over all of the source's step and item that is not the state itself."""
+    if source.step is not None and placed.step is not None and source.step != source.item:
+        _copy_others(source.step, placed.step, {part.folder.name for part in source.items})
+    for part in placed.items:
+        _bring(source.item, part.folder, plan, None)
+    if placed.step is not None and placed.step != placed.item:
+        names = [part.folder.name for part in placed.items]
+        _bring(source.step or source.item, placed.step, plan, names)
+
+
+def _bring(before: Path, after: Path, plan: Plan, items: list[str] | None) -> None:
+    """Metadata and marker of one folder; `items` are those of a step folder."""
+    metadata, marker = before / CHECKPOINT_METADATA_FILE, before / COMMIT_MARKER
+    if metadata.is_file():
+        document = json.loads(metadata.read_text(encoding="utf-8"))
+        document = _with_handlers(_with_scan_layers(document, plan), items)
+        (after / CHECKPOINT_METADATA_FILE).write_text(json.dumps(document), encoding="utf-8")
+    if marker.is_file():
+        shutil.copyfile(marker, after / COMMIT_MARKER)
+
+
+def _copy_others(before: Path, after: Path, state: set[str]) -> None:
+    done = {*state, CHECKPOINT_METADATA_FILE, COMMIT_MARKER}
+    for child in before.iterdir():
+        if child.name in done:
+            continue
+        if child.is_dir():
+            shutil.copytree(child, after / child.name, symlinks=True)
+        else:
+            shutil.copyfile(child, after / child.name)
+
+
+def _with_scan_layers(document: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """MaxText refuses a state whose `scan_layers` is not that of the run, where it is told at all."""
+    custom = document.get("custom_metadata")
+    if not (isinstance(custom, dict) and "scan_layers" in custom and plan.target.groups):
+        return document
+    stacked = any(group.stacking is LayerStacking.STACKED for group in plan.target.groups)
+    return {**document, "custom_metadata": {**custom, "scan_layers": stacked}}
+
+
+def _with_handlers(document: dict[str, Any], items: list[str] | None) -> dict[str, Any]:
+    """A step names the handler of each of its items; the state's may have new names."""
+    handlers = document.get("item_handlers")
+    if items is None or handlers is None:
+        return document
+    if isinstance(handlers, str):
+        return {**document, "item_handlers": dict.fromkeys(items, handlers)}
+    if set(items) <= set(handlers):
+        return document
+    others = {name: handler for name, handler in handlers.items() if "PyTree" not in str(handler)}
+    trees = [handler for handler in handlers.values() if "PyTree" in str(handler)]
+    return {**document, "item_handlers": {**others, **dict.fromkeys(items, trees[0] if trees else None)}}

@@ -8,9 +8,10 @@ from linen_nnx.schema.errors import LayoutError
 from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.layout import LayerNames, Layout
 from linen_nnx.schema.maxtext import PARAMS_BASE
-from linen_nnx.schema.nnx import MODEL_PARAMS, OPTIMIZER_STATE, VALUE
+from linen_nnx.schema.nnx import MODEL_PARAMS, OPTIMIZER_STATE
 from linen_nnx.schema.path import DictKey, KeyPath
 from linen_nnx.schema.problem import Code, Problem
+from linen_nnx.schema.wire import VALUE
 
 _LINEN = frozenset({"params", "opt_state"})
 _NNX = frozenset({"model", "optimizer"})

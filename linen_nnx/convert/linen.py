@@ -3,48 +3,79 @@
 from collections.abc import Iterator
 
 from linen_nnx.convert.layers.recognise import recognise
-from linen_nnx.convert.lifting import copied, lift_optimizer, lift_variables
+from linen_nnx.convert.lifting import Where, copied, lift_optimizer, lift_variables
 from linen_nnx.schema.array import ArrayValue
-from linen_nnx.schema.ir import PARAMS, RNGS, UNKNOWN, OptimizerLeaf, TrainState, Variable
+from linen_nnx.schema.inventory import Entry
+from linen_nnx.schema.ir import PARAMS, RNGS, UNKNOWN, OptimizerLeaf, Slot, TrainState, Variable, is_field
 from linen_nnx.schema.layout import Form, Layout
-from linen_nnx.schema.linen import OPT_STATE, STEP, LinenTrainState
+from linen_nnx.schema.linen import OPT_STATE, STEP, LinenField, LinenTrainState
 from linen_nnx.schema.linen import PARAMS as PARAMS_BASE
 from linen_nnx.schema.ops import Origin
-from linen_nnx.schema.path import ROOT, KeyPath
+from linen_nnx.schema.path import ROOT, AttributeKey, DictKey, KeyPath
 from linen_nnx.schema.plan import Write
+from linen_nnx.schema.wire import VALUE, joined, wrapped_paths
 
 
 def lift_linen(state: LinenTrainState, origin: Origin = Origin.SOURCE) -> TrainState:
-    """To the intermediate representation."""
-
-    def where(collection: str, path: KeyPath) -> KeyPath:
-        return (PARAMS_BASE / collection if state.nested_params else PARAMS_BASE) + path
-
+    """To the intermediate representation. Boxes are opened: their key `value` is no part of a path."""
+    model = {c.name: _unboxed(c.entries) for c in state.collections}
     variables = tuple(
         variable
         for collection in state.collections
         for variable in lift_variables(
             collection.name,
-            collection.entries,
-            lambda path, name=collection.name: where(name, path),  # type: ignore[misc]
+            model[collection.name],
+            _on_disk(state.base_of(collection), collection.entries),
             origin,
         )
     )
     return TrainState(
         step=None if state.step is None else copied(state.step, STEP, origin),
         variables=variables,
-        optimizer=lift_optimizer(
-            state.opt_state, {c.name: c.entries for c in state.collections}, OPT_STATE.__add__, origin
+        optimizer=(
+            *lift_optimizer(_unboxed(state.opt_state), model, _on_disk(OPT_STATE, state.opt_state), origin),
+            *_lift_fields(state.fields, model, origin),
         ),
         groups=recognise(variables),
     )
 
 
+def _lift_fields(
+    fields: tuple[LinenField, ...], model: dict[str, tuple[Entry, ...]], origin: Origin
+) -> Iterator[OptimizerLeaf]:
+    """Fields of a subclass, each marked by an attribute key; averages mirror the parameters."""
+    entries = tuple(entry for field in fields for entry in joined(ROOT / field.name, field.entries))
+    for leaf in lift_optimizer(_unboxed(entries), model, _on_disk(ROOT, entries), origin):
+        mark = AttributeKey(leaf.at.names[0])
+        yield leaf.model_copy(update={"at": KeyPath((mark, *leaf.at.keys[1:]))})
+
+
+def _unboxed(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    boxed = wrapped_paths(entries)
+    return tuple(Entry(path=e.path[:-1], value=e.value) if e.path in boxed else e for e in entries)
+
+
+def _on_disk(base: KeyPath, entries: tuple[Entry, ...]) -> Where:
+    paths = {entry.path for entry in entries}
+
+    def where(path: KeyPath) -> KeyPath:
+        return base + (path if path in paths else path / VALUE)
+
+    return where
+
+
 def form_of_linen(state: LinenTrainState, lifted: TrainState) -> Form:
     """What is needed to write another like it."""
+    boxed = {
+        KeyPath((DictKey(c.name), *path.keys[:-1]))
+        for c in state.collections
+        for path in wrapped_paths(c.entries)
+    }
     return Form(
         layout=Layout.LINEN,
         nested_params=state.nested_params,
+        field_collections=tuple(c.name for c in state.collections if c.is_field),
+        boxed=tuple(sorted(boxed, key=KeyPath.natural)),
         groups=lifted.groups,
         step=state.step if isinstance(state.step, ArrayValue) else None,
     )
@@ -53,21 +84,35 @@ def form_of_linen(state: LinenTrainState, lifted: TrainState) -> Form:
 def linen_holds(item: Variable | OptimizerLeaf, form: Form) -> bool:
     """Linen has no place for PRNG streams, nor for variables of an unknown collection."""
     slot = item.slot if isinstance(item, Variable) else item.mirrors
-    if slot is None:
+    if slot is None or is_field(item):
         return True
-    return slot.collection not in (RNGS, UNKNOWN) and (form.nested_params or slot.collection == PARAMS)
+    held = form.nested_params or slot.collection in (PARAMS, *form.field_collections)
+    return held and slot.collection not in (RNGS, UNKNOWN)
 
 
 def lower_linen(state: TrainState, form: Form) -> Iterator[Write]:
     """To entries on disk."""
+    boxed = set(form.boxed)
     if state.step is not None:
         yield Write(target=STEP, value=state.step.value, op=state.step.op)
     for variable in state.variables:
-        base = PARAMS_BASE / variable.slot.collection if form.nested_params else PARAMS_BASE
-        yield Write(target=base + variable.slot.path, value=variable.leaf.value, op=variable.leaf.op)
+        target = _base(variable.slot.collection, form) + variable.slot.path
+        yield Write(
+            target=_boxed(target, variable.slot, boxed), value=variable.leaf.value, op=variable.leaf.op
+        )
     for item in state.optimizer:
-        target = OPT_STATE + item.at
+        target = ROOT / item.at.names[0] + item.at[1:] if is_field(item) else OPT_STATE + item.at
         if item.mirrors is not None:
-            level = ROOT / item.mirrors.collection if form.nested_params else ROOT
-            target = target + level + item.mirrors.path
+            level = ROOT / item.mirrors.collection if form.nested_params and not is_field(item) else ROOT
+            target = _boxed(target + level + item.mirrors.path, item.mirrors, boxed)
         yield Write(target=target, value=item.leaf.value, op=item.leaf.op)
+
+
+def _base(collection: str, form: Form) -> KeyPath:
+    if collection in form.field_collections:
+        return ROOT / collection
+    return PARAMS_BASE / collection if form.nested_params else PARAMS_BASE
+
+
+def _boxed(path: KeyPath, slot: Slot, boxed: set[KeyPath]) -> KeyPath:
+    return path / VALUE if ROOT / slot.collection + slot.path in boxed else path

@@ -8,12 +8,13 @@ from linen_nnx.convert.lifting import Where, copied, lift_optimizer, lift_variab
 from linen_nnx.convert.variables import classify
 from linen_nnx.schema.array import ArrayValue, EmptyValue
 from linen_nnx.schema.inventory import Inventory
-from linen_nnx.schema.ir import PARAMS, OptimizerLeaf, Slot, TrainState, Variable
+from linen_nnx.schema.ir import PARAMS, OptimizerLeaf, Slot, TrainState, Variable, is_field
 from linen_nnx.schema.layout import Form, Layout, Leaves
-from linen_nnx.schema.nnx import BASE, VALUE, NnxShaped, Roots
+from linen_nnx.schema.nnx import BASE, NnxShaped, Roots
 from linen_nnx.schema.ops import Origin
 from linen_nnx.schema.path import ROOT, DictKey, KeyPath, SequenceKey
 from linen_nnx.schema.plan import Note, Write
+from linen_nnx.schema.wire import VALUE
 
 
 def _on_disk(inventory: Inventory, base: KeyPath | None) -> Where:
@@ -84,6 +85,8 @@ def nnx_holds(item: Variable | OptimizerLeaf) -> bool:
     """NNX stores no empty optimizer states, and moments of trained parameters only."""
     if isinstance(item, Variable):
         return True
+    if is_field(item):
+        return False
     if item.mirrors is None:
         return not isinstance(item.leaf.value, EmptyValue)
     return item.mirrors.collection == PARAMS

@@ -13,7 +13,7 @@ from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.layout import LayerGroup
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.ops import Op
-from linen_nnx.schema.path import ROOT, KeyPath
+from linen_nnx.schema.path import ROOT, AttributeKey, KeyPath
 from linen_nnx.schema.problem import Code, Problem
 
 PARAMS = "params"
@@ -50,7 +50,11 @@ class Variable(Model):
 
 
 class OptimizerLeaf(Model):
-    """A leaf of the optimizer state, below `at`; `mirrors` names its variable if it is a moment."""
+    """A leaf of the optimizer state, below `at`; `mirrors` names its variable if it is a moment.
+
+    `at` begins with an attribute key for a field of a `TrainState` subclass beside `opt_state`, such as an
+    average of the parameters, which mirrors them as a moment does.
+    """
 
     at: KeyPath
     mirrors: Slot | None = None
@@ -61,6 +65,11 @@ class OptimizerLeaf(Model):
     def __str__(self) -> str:
         """`[0]/mu <params:…>`."""
         return str(self.at) if self.mirrors is None else f"{self.at} <{self.mirrors}>"
+
+
+def is_field(item: Variable | OptimizerLeaf) -> bool:
+    """Whether a leaf belongs to a field of a `TrainState` subclass, not to the optimizer."""
+    return isinstance(item, OptimizerLeaf) and len(item.at) > 0 and isinstance(item.at.keys[0], AttributeKey)
 
 
 class TrainState(Model):

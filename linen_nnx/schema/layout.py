@@ -123,6 +123,10 @@ class Form(Model):
     """Of NNX variables only: the model stands below one more key, `base`."""
     nested_params: bool = True
     """Linen: `params/params/…` (a whole variables dict) or `params/…` (one collection)."""
+    field_collections: tuple[str, ...] = ()
+    """Linen: collections in a field of their own, beside `params`."""
+    boxed: tuple[KeyPath, ...] = ()
+    """Linen: variables in a flax box, `<collection>/<path>`."""
     layer_names: LayerNames | None = None
     groups: tuple[LayerGroup, ...] = ()
     step: ArrayValue | None = None

@@ -6,7 +6,10 @@ params/params/<path>       the `params` collection; params/<collection>/<path> e
 opt_state                  optax: tuples are sequences, named tuples dicts, EmptyState and MaskedNode None;
                            a moment repeats the collection level: [0]/mu/params/<path>
 ```
-With `nested_params=False` the state holds `variables["params"]` itself: params/<path>, mu/<path>.
+With `nested_params=False` the state holds `variables["params"]` itself: params/<path>, mu/<path>; other
+collections are then fields of a subclass (`batch_stats/<path>`). More fields of subclasses that are in
+general use are known: PRNG keys, and averages of the parameters. A leaf in a flax box (a tree that was saved
+without unboxing it) ends in `value`, its unboxed neighbours do not.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,10 +25,23 @@ from linen_nnx.schema.wire import WireState, joined, leaf_at, step_problems
 PARAMS = ROOT / "params"
 OPT_STATE = ROOT / "opt_state"
 STEP = ROOT / "step"
+FIELD_COLLECTIONS = ("batch_stats",)
+"""Collections that subclasses of `TrainState` hold in a field of their own."""
+FIELDS = ("dropout_rng", "dropout_key", "rng", "key", "ema_params", "ema")
+"""Other fields of subclasses that are in general use."""
 
 
 class LinenCollection(Model):
     """One collection of the variables dict; paths are relative to it."""
+
+    name: str
+    entries: tuple[Entry, ...]
+    is_field: bool = False
+    """Whether it is a field of the state, beside `params`."""
+
+
+class LinenField(Model):
+    """One more field of a subclass of `TrainState`."""
 
     name: str
     entries: tuple[Entry, ...]
@@ -39,11 +55,12 @@ class LinenTrainState(WireState):
     nested_params: bool = True
     collections: tuple[LinenCollection, ...]
     opt_state: tuple[Entry, ...] = ()
+    fields: tuple[LinenField, ...] = ()
 
     @classmethod
     def known(cls) -> Sequence[KeyPath]:
-        """The three fields of `TrainState` that are pytrees."""
-        return (STEP, PARAMS, OPT_STATE)
+        """The three fields of `TrainState` that are pytrees, and those of subclasses."""
+        return (STEP, PARAMS, OPT_STATE, *(ROOT / name for name in (*FIELD_COLLECTIONS, *FIELDS)))
 
     @classmethod
     def read(cls, inventory: Inventory) -> Self:
@@ -52,15 +69,26 @@ class LinenTrainState(WireState):
         names = tuple(dict.fromkeys(entry.path.names[0] for entry in entries if len(entry.path)))
         nested = "params" in names
         if nested:
-            collections = tuple(LinenCollection(name=n, entries=inventory.below(PARAMS / n)) for n in names)
+            collections = [LinenCollection(name=n, entries=inventory.below(PARAMS / n)) for n in names]
         else:
-            collections = (LinenCollection(name="params", entries=entries),) if entries else ()
+            collections = [LinenCollection(name="params", entries=entries)] if entries else []
+        for name in FIELD_COLLECTIONS:
+            if found := inventory.below(ROOT / name):
+                collections.append(LinenCollection(name=name, entries=found, is_field=True))
+        below = [(name, inventory.below(ROOT / name)) for name in FIELDS]
         return cls(
             step=leaf_at(inventory, STEP),
             nested_params=nested or not entries,
-            collections=collections,
+            collections=tuple(collections),
             opt_state=inventory.below(OPT_STATE),
+            fields=tuple(LinenField(name=name, entries=found) for name, found in below if found),
         )
+
+    def base_of(self, collection: LinenCollection) -> KeyPath:
+        """Where a collection stands."""
+        if collection.is_field:
+            return ROOT / collection.name
+        return PARAMS / collection.name if self.nested_params else PARAMS
 
     def inventory(self) -> Inventory:
         """The same state as entries."""
@@ -70,9 +98,10 @@ class LinenTrainState(WireState):
         if self.step is not None:
             yield Entry(path=STEP, value=self.step)
         for collection in self.collections:
-            base = PARAMS / collection.name if self.nested_params else PARAMS
-            yield from joined(base, collection.entries)
+            yield from joined(self.base_of(collection), collection.entries)
         yield from joined(OPT_STATE, self.opt_state)
+        for field in self.fields:
+            yield from joined(ROOT / field.name, field.entries)
 
     def check(self) -> list[Problem]:
         """Every broken invariant of the layout."""

@@ -11,7 +11,6 @@ Each leaf stands bare (`to_pure_dict`) or under a last key `value` (an `nnx.Stat
 holds stands below one more key, `base`, and so do its moments.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
@@ -21,9 +20,8 @@ from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.layout import Leaves
 from linen_nnx.schema.path import ROOT, DictKey, KeyPath, SequenceKey
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.wire import WireState, joined, leaf_at, step_problems
+from linen_nnx.schema.wire import VALUE, WireState, joined, leaf_at, step_problems, wrapped_paths
 
-VALUE = "value"
 BASE = DictKey("base")
 MODEL_PARAMS, OPTIMIZER_STATE = "model_params", "optimizer_state"
 """Tunix's two items."""
@@ -60,7 +58,7 @@ class NnxShaped(WireState):
         opt_state = () if cls.roots.opt_state is None else inventory.below(cls.roots.opt_state)
         wrapped = None if cls.roots.step is None else leaf_at(inventory, cls.roots.step / VALUE)
         bare = None if cls.roots.step is None else leaf_at(inventory, cls.roots.step)
-        in_model, in_optimizer = _wrapped(model), _wrapped(opt_state)
+        in_model, in_optimizer = wrapped_paths(model), wrapped_paths(opt_state)
         signs = [entry.path in in_optimizer for entry in opt_state]
         if wrapped is not None or bare is not None:
             signs.append(wrapped is not None)
@@ -135,17 +133,6 @@ class ParamsState(NnxShaped):
 
     roots: ClassVar[Roots] = Roots(model=ROOT)
     layout: Literal["params"] = "params"
-
-
-def _wrapped(entries: Sequence[Entry]) -> set[KeyPath]:
-    """The paths that end in a wrapper's `value`: a last key of exactly that name, without siblings.
-
-    A variable may be *named* `value`, or `cached_value`.
-    """
-    children = Counter(entry.path[:-1] for entry in entries if len(entry.path))
-    return {
-        e.path for e in entries if len(e.path) and e.path.names[-1] == VALUE and children[e.path[:-1]] == 1
-    }
 
 
 def _without(entries: Sequence[Entry], wrapped: set[KeyPath]) -> tuple[Entry, ...]:

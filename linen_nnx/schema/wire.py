@@ -1,6 +1,7 @@
 """What the wire layouts share."""
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Self
 
@@ -11,6 +12,9 @@ from linen_nnx.schema.model import Model
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem, near
 from linen_nnx.schema.tree import inventory_of
+
+VALUE = "value"
+"""The last key of a leaf that stands in a wrapper: an `nnx.Variable`, or a flax box."""
 
 
 class WireState(Model):
@@ -96,3 +100,14 @@ def leaf_at(inventory: Inventory, path: KeyPath) -> ArrayValue | None:
     """The array at `path`, if there is one."""
     value = inventory.by_path.get(path)
     return value if isinstance(value, ArrayValue) else None
+
+
+def wrapped_paths(entries: Sequence[Entry]) -> set[KeyPath]:
+    """The paths that end in a wrapper's `value`: a last key of exactly that name, without siblings.
+
+    A variable may be *named* `value`, or `cached_value`.
+    """
+    children = Counter(entry.path[:-1] for entry in entries if len(entry.path))
+    return {
+        e.path for e in entries if len(e.path) and e.path.names[-1] == VALUE and children[e.path[:-1]] == 1
+    }

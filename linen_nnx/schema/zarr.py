@@ -68,10 +68,13 @@ class ZarrV2(_Stored):
         del read_chunk
         return self.model_copy(update={"shape": shape, "chunks": chunk})
 
+    def chunk_key(self, index: tuple[int, ...]) -> str:
+        """The key of one chunk below the array's folder."""
+        return self.dimension_separator.join(map(str, index)) or "0"
+
     def chunk_keys(self) -> Iterator[str]:
-        """The key of every chunk below the array's folder."""
-        for index in _grid(self.shape, self.chunks):
-            yield self.dimension_separator.join(map(str, index)) or "0"
+        """The key of every chunk."""
+        return map(self.chunk_key, chunk_grid(self))
 
 
 class _ChunkShape(_Stored):
@@ -84,7 +87,7 @@ class _RegularGrid(_Stored):
 
 
 class _KeySettings(_Stored):
-    separator: Literal["/", "."] = "/"
+    separator: Literal["/", "."] | None = None
 
 
 class _KeyEncoding(_Stored):
@@ -130,13 +133,16 @@ class ZarrV3(_Stored):
         codecs = tuple(_with_inner_chunk(codec, read_chunk) for codec in self.codecs)
         return self.model_copy(update={"shape": shape, "chunk_grid": grid, "codecs": codecs})
 
-    def chunk_keys(self) -> Iterator[str]:
-        """The key of every shard below the array's folder."""
-        separator = self.chunk_key_encoding.configuration.separator
+    def chunk_key(self, index: tuple[int, ...]) -> str:
+        """The key of one shard below the array's folder."""
         default = self.chunk_key_encoding.name == "default"
-        for index in _grid(self.shape, self.chunk_shape):
-            parts = (*(("c",) if default else ()), *map(str, index))
-            yield separator.join(parts) or "0"
+        parts = (*(("c",) if default else ()), *map(str, index))
+        separator = self.chunk_key_encoding.configuration.separator or ("/" if default else ".")
+        return separator.join(parts) or "0"
+
+    def chunk_keys(self) -> Iterator[str]:
+        """The key of every shard."""
+        return map(self.chunk_key, chunk_grid(self))
 
 
 def _with_inner_chunk(codec: dict[str, JsonValue], chunk: tuple[int, ...]) -> dict[str, JsonValue]:
@@ -146,12 +152,15 @@ def _with_inner_chunk(codec: dict[str, JsonValue], chunk: tuple[int, ...]) -> di
     return {**codec, "configuration": {**configuration, "chunk_shape": list(chunk)}}
 
 
-def _grid(shape: tuple[int, ...], chunk: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    return product(*(range(-(-size // part)) for size, part in zip(shape, chunk, strict=True)))
-
-
 ZarrArray = Annotated[ZarrV2 | ZarrV3, Field(discriminator="zarr_format")]
 """Metadata of a stored array, of either version."""
+
+
+def chunk_grid(array: ZarrV2 | ZarrV3) -> Iterator[tuple[int, ...]]:
+    """The index of every stored chunk."""
+    sizes = zip(array.shape, array.chunk_shape, strict=True)
+    return product(*(range(-(-size // part)) for size, part in sizes))
+
 
 METADATA_KEYS = {2: ".zarray", 3: "zarr.json"}
 """The key that holds it, below the array's folder."""
@@ -169,4 +178,4 @@ def parse_zarr(text: bytes) -> ZarrV2 | ZarrV3:
 
 def zarr_json(array: ZarrV2 | ZarrV3) -> dict[str, Any]:
     """The JSON document, as tensorstore takes it."""
-    return array.model_dump(mode="json")
+    return array.model_dump(mode="json", exclude_unset=True)

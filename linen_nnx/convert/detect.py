@@ -15,12 +15,15 @@ from linen_nnx.schema.wire import VALUE
 
 _LINEN = frozenset({"params", "opt_state"})
 _NNX = frozenset({"model", "optimizer"})
+_DILOCO = frozenset({"inner_state", "outer_opt_state"})
 _MODEL_PARTS = frozenset({"decoder", "encoder", "token_embedder"})
 
 
 def detect(inventory: Inventory) -> Detection:
     """The layout. Raises `LayoutError` if it is ambiguous or unknown."""
     top = frozenset(inventory.top)
+    if top & _DILOCO:
+        raise _unsupported("DiLoCo's inner and outer states", top & _DILOCO)
     if top & _LINEN and top & _NNX:
         raise _ambiguous(top)
     if "model" in top:
@@ -122,6 +125,15 @@ def _is_nested_chain(path: KeyPath) -> bool:
         isinstance(key, DictKey) and key.name.isdecimal() and path.names[depth - 1] == "inner_state"
         for depth, key in enumerate(path.keys)
         if depth > 1
+    )
+
+
+def _unsupported(what: str, names: frozenset[str]) -> LayoutError:
+    return LayoutError.one(
+        Code.UNSUPPORTED,
+        expected="a train state of one replica",
+        found=f"{what}: {_listed(names)}",
+        hint="its leaves carry a replica axis; convert the synchronised outer model by itself",
     )
 
 

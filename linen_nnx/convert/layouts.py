@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Literal, assert_never
 
 from linen_nnx.convert.linen import (
     form_of_linen,
@@ -23,7 +23,7 @@ from linen_nnx.schema.ir import OptimizerLeaf, TrainState, Variable
 from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.linen import LinenTrainState
 from linen_nnx.schema.maxtext import MaxtextTrainState
-from linen_nnx.schema.nnx import NnxTrainState, ParamsState, TunixTrainState
+from linen_nnx.schema.nnx import NnxTrainState, ParamsState, Roots, TunixTrainState
 from linen_nnx.schema.ops import Origin
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Note, Write
@@ -40,6 +40,19 @@ class Lifted:
     state: TrainState
     form: Form
     notes: tuple[Note, ...] = ()
+
+
+def nnx_roots(layout: Literal[Layout.NNX, Layout.PARAMS, Layout.TUNIX]) -> Roots:
+    """Where the parts of a state of NNX variables stand."""
+    match layout:
+        case Layout.NNX:
+            return NnxTrainState.roots
+        case Layout.PARAMS:
+            return ParamsState.roots
+        case Layout.TUNIX:
+            return TunixTrainState.roots
+        case _:
+            assert_never(layout)
 
 
 def validate_layout(inventory: Inventory, layout: Layout) -> list[Problem]:
@@ -97,7 +110,8 @@ def holder(state: TrainState, form: Form) -> Holds:
         case Layout.LINEN:
             return lambda item: linen_holds(item, form)
         case Layout.NNX | Layout.PARAMS | Layout.TUNIX:
-            return nnx_holds
+            roots = nnx_roots(form.layout)
+            return lambda item: nnx_holds(item, roots)
         case Layout.MAXTEXT:
             last_used = last_used_position(state.optimizer)
             return lambda item: maxtext_holds(item, last_used)
@@ -110,12 +124,8 @@ def lower(state: TrainState, form: Form) -> Iterator[Write]:
     match form.layout:
         case Layout.LINEN:
             return lower_linen(state, form)
-        case Layout.NNX:
-            return lower_nnx(state, form, NnxTrainState.roots)
-        case Layout.PARAMS:
-            return lower_nnx(state, form, ParamsState.roots)
-        case Layout.TUNIX:
-            return lower_nnx(state, form, TunixTrainState.roots)
+        case Layout.NNX | Layout.PARAMS | Layout.TUNIX:
+            return lower_nnx(state, form, nnx_roots(form.layout))
         case Layout.MAXTEXT:
             return lower_maxtext(state, form)
         case _:

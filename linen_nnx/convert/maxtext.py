@@ -7,7 +7,7 @@ from linen_nnx.convert.lifting import copied, lift_optimizer, lift_variables
 from linen_nnx.convert.nnx import digits
 from linen_nnx.convert.variables import classify
 from linen_nnx.schema.array import ArrayValue, EmptyValue
-from linen_nnx.schema.ir import PARAMS, OptimizerLeaf, Slot, TrainState, Variable, is_field
+from linen_nnx.schema.ir import PARAMS, REFERENCE, OptimizerLeaf, Slot, TrainState, Variable, is_field
 from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.maxtext import AUX_BASE, OPT_STATE, PARAMS_BASE, STEP, WRAPPED_FIELDS, MaxtextTrainState
 from linen_nnx.schema.ops import Origin
@@ -48,7 +48,7 @@ def form_of_maxtext(state: MaxtextTrainState, lifted: TrainState) -> Form:
 def maxtext_holds(item: Variable | OptimizerLeaf, last_used: int) -> bool:
     """MaxText pads the top of the chain up to its last used entry, and stores no other empty state."""
     if isinstance(item, Variable):
-        return True
+        return item.slot.collection != REFERENCE
     if is_field(item):
         return False
     if item.mirrors is not None:

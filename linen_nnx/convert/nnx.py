@@ -8,7 +8,7 @@ from linen_nnx.convert.lifting import Where, copied, lift_optimizer, lift_variab
 from linen_nnx.convert.variables import classify
 from linen_nnx.schema.array import ArrayValue, EmptyValue
 from linen_nnx.schema.inventory import Inventory
-from linen_nnx.schema.ir import PARAMS, OptimizerLeaf, Slot, TrainState, Variable, is_field
+from linen_nnx.schema.ir import PARAMS, REFERENCE, OptimizerLeaf, Slot, TrainState, Variable, is_field
 from linen_nnx.schema.layout import Form, Layout, Leaves
 from linen_nnx.schema.nnx import BASE, NnxShaped, Roots
 from linen_nnx.schema.ops import Origin
@@ -45,12 +45,13 @@ def lift_nnx(
         Variable(slot=_slot(state, collections[v.slot.path], v.slot.path), leaf=v.leaf)
         for v in lift_variables(whole, state.model, _on_disk(inventory, roots.model), origin)
     )
+    reference = lift_variables(REFERENCE, state.reference, _on_disk(inventory, roots.reference), origin)
     step = None
     if state.step is not None:
         step = copied(state.step, _on_disk(inventory, roots.step)(ROOT), origin)
     lifted = TrainState(
         step=step,
-        variables=variables,
+        variables=(*variables, *reference),
         optimizer=tuple(_routed(item, collections, state) for item in optimizer),
         groups=recognise(variables),
     )
@@ -81,10 +82,10 @@ def form_of_nnx(state: NnxShaped, layout: Layout, lifted: TrainState) -> Form:
     )
 
 
-def nnx_holds(item: Variable | OptimizerLeaf) -> bool:
+def nnx_holds(item: Variable | OptimizerLeaf, roots: Roots) -> bool:
     """NNX stores no empty optimizer states, and moments of trained parameters only."""
     if isinstance(item, Variable):
-        return True
+        return item.slot.collection != REFERENCE or roots.reference is not None
     if is_field(item):
         return False
     if item.mirrors is None:
@@ -94,7 +95,7 @@ def nnx_holds(item: Variable | OptimizerLeaf) -> bool:
 
 def collisions(state: TrainState) -> list[KeyPath]:
     """Paths that two collections share: an NNX module has one attribute of a name."""
-    paths = Counter(variable.slot.path for variable in state.variables)
+    paths = Counter(v.slot.path for v in state.variables if v.slot.collection != REFERENCE)
     return [path for path, times in paths.items() if times > 1]
 
 
@@ -106,7 +107,10 @@ def lower_nnx(state: TrainState, form: Form, roots: Roots) -> Iterator[Write]:
     if state.step is not None and roots.step is not None:
         yield Write(target=_ended(roots.step, wrapped), value=state.step.value, op=state.step.op)
     for variable in state.variables:
-        target = _ended(roots.model + below + variable.slot.path, model_wrapped)
+        root = roots.model + below
+        if variable.slot.collection == REFERENCE and roots.reference is not None:
+            root = roots.reference
+        target = _ended(root + variable.slot.path, model_wrapped)
         yield Write(target=target, value=variable.leaf.value, op=variable.leaf.op)
     for item in state.optimizer:
         path = digits(item.at) + (ROOT if item.mirrors is None else below + item.mirrors.path)

@@ -44,6 +44,7 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
     """The whole conversion as data. Raises `LayoutError`, `ConversionError`."""
     lifted = lift_source(source)
     layout = target_layout(lifted.form.layout, options)
+    _refuse_quantised(lifted, layout)
     against = None if template is None else _lift_template(template, layout)
     known = against.form if against else _known(source, lifted.form, layout)
     form = target_form(layout, lifted.form, known, options)
@@ -106,6 +107,19 @@ def _passes(lifted: Lifted, form: Form, options: ConversionOptions, template: Li
 
 def _params_only(form: Form, options: ConversionOptions) -> bool:
     return options.parts is Parts.PARAMS or form.layout is Layout.PARAMS
+
+
+def _refuse_quantised(lifted: Lifted, layout: Layout) -> None:
+    """AQT's frozen weights are composites that the two frameworks lay out differently."""
+    frozen = [v.slot.path for v in lifted.state.variables if "qrhs" in v.slot.path.names]
+    if frozen and lifted.form.layout is not layout:
+        raise ConversionError.one(
+            Code.UNSUPPORTED,
+            path=frozen[0],
+            expected=f"plain parameters, to convert to {layout.value}",
+            found=f"{len(frozen)} leaves of quantised weights (AQT)",
+            hint="convert the state that it was quantised from, and quantise that again",
+        )
 
 
 def _refuse_collisions(state: TrainState, form: Form) -> None:

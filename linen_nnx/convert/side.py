@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from linen_nnx.convert.store.protocol import Side
 from linen_nnx.convert.variables import classify
 from linen_nnx.schema.inventory import Entry
-from linen_nnx.schema.ir import PARAMS, Leaf, OptimizerLeaf, TrainState, Variable
+from linen_nnx.schema.ir import PARAMS, Leaf, OptimizerLeaf, TrainState, Variable, is_field
 from linen_nnx.schema.layout import Form, Layout, Route
 from linen_nnx.schema.ops import Copy, Origin, Ref
-from linen_nnx.schema.path import ROOT, KeyPath
+from linen_nnx.schema.path import ROOT, AttributeKey, DictKey, KeyPath
 from linen_nnx.schema.plan import Place, Write
 from linen_nnx.schema.residue import Kept, OptimizerAddress, Residue, VariableAddress
 
@@ -42,9 +42,12 @@ def side_writes(state: TrainState) -> tuple[list[Write], list[Kept]]:
 def _address(item: Variable | OptimizerLeaf) -> tuple[KeyPath, VariableAddress | OptimizerAddress]:
     if isinstance(item, Variable):
         return ROOT / "variables" / item.slot.collection + item.slot.path, VariableAddress(slot=item.slot)
+    # On disk an attribute is a dict key, so a field of the state gets a place of its own.
+    part = "fields" if is_field(item) else "optimizer"
+    at = KeyPath(tuple(DictKey(k.name) if isinstance(k, AttributeKey) else k for k in item.at))
     if item.mirrors is None:
-        return ROOT / "optimizer" + item.at, OptimizerAddress(at=item.at)
-    path = ROOT / "moments" + item.at / item.mirrors.collection + item.mirrors.path
+        return ROOT / part + at, OptimizerAddress(at=item.at)
+    path = ROOT / f"{part}_moments" + at / item.mirrors.collection + item.mirrors.path
     return path, OptimizerAddress(at=item.at, mirrors=item.mirrors)
 
 

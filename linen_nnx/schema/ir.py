@@ -20,6 +20,8 @@ PARAMS = "params"
 """The collection of trained weights."""
 RNGS = "rngs"
 """PRNG streams: NNX keeps them in the state, Linen does not."""
+REFERENCE = "reference_params"
+"""The frozen weights that DPO compares with: a collection of a Linen state, a module beside an NNX model."""
 UNKNOWN = "variables"
 """Non-trained NNX variables of a type that the disk does not tell."""
 

@@ -2,6 +2,7 @@
 
 ```
 nnx      model/<path>          every Variable type mixed: Param, RngState, BatchStat, …
+         reference_model/<path>  the frozen weights of a DPO run (until June 2026)
          optimizer/step        uint32[]
          optimizer/opt_state   optax: tuples are dicts of digits, empty states are absent: 0/mu/<path>
 tunix    two items of a step: model_params/<path> and optimizer_state/{step,opt_state}
@@ -29,11 +30,12 @@ MODEL_PARAMS, OPTIMIZER_STATE = "model_params", "optimizer_state"
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """Where the model and the fields of `nnx.Optimizer` stand; `params` has no optimizer."""
+    """Where the model, the fields of `nnx.Optimizer` and a reference model stand, as far as there are any."""
 
     model: KeyPath
     step: KeyPath | None = None
     opt_state: KeyPath | None = None
+    reference: KeyPath | None = None
 
 
 class NnxShaped(WireState):
@@ -45,11 +47,14 @@ class NnxShaped(WireState):
     model: tuple[Entry, ...]
     step: ArrayValue | None = None
     opt_state: tuple[Entry, ...] = ()
+    reference: tuple[Entry, ...] = ()
 
     @classmethod
     def known(cls) -> Sequence[KeyPath]:
-        """The model, and the two fields of `nnx.Optimizer`."""
-        return [root for root in (cls.roots.model, cls.roots.step, cls.roots.opt_state) if root is not None]
+        """The model, the two fields of `nnx.Optimizer`, a reference model."""
+        roots = cls.roots
+        found = (roots.model, roots.step, roots.opt_state, roots.reference)
+        return [root for root in found if root is not None]
 
     @classmethod
     def read(cls, inventory: Inventory) -> Self:
@@ -59,6 +64,7 @@ class NnxShaped(WireState):
         wrapped = None if cls.roots.step is None else leaf_at(inventory, cls.roots.step / VALUE)
         bare = None if cls.roots.step is None else leaf_at(inventory, cls.roots.step)
         in_model, in_optimizer = wrapped_paths(model), wrapped_paths(opt_state)
+        reference = () if cls.roots.reference is None else inventory.below(cls.roots.reference)
         signs = [entry.path in in_optimizer for entry in opt_state]
         if wrapped is not None or bare is not None:
             signs.append(wrapped is not None)
@@ -67,6 +73,7 @@ class NnxShaped(WireState):
             model=_without(model, in_model),
             step=bare if wrapped is None else wrapped,
             opt_state=_without(opt_state, in_optimizer),
+            reference=_without(reference, wrapped_paths(reference)),
         )
 
     @property
@@ -78,6 +85,8 @@ class NnxShaped(WireState):
         """The same state as entries. Not for mixed leaves, which have no rule."""
         model_wrapped = self.leaves is not Leaves.BARE
         entries = [_ended(entry, model_wrapped) for entry in joined(self.roots.model, self.model)]
+        if self.roots.reference is not None:
+            entries += [_ended(e, model_wrapped) for e in joined(self.roots.reference, self.reference)]
         wrapped = self.leaves is Leaves.WRAPPED
         if self.step is not None and self.roots.step is not None:
             entries.append(_ended(Entry(path=self.roots.step, value=self.step), wrapped))
@@ -112,7 +121,10 @@ class NnxTrainState(NnxShaped):
     """A native NNX train state."""
 
     roots: ClassVar[Roots] = Roots(
-        model=ROOT / "model", step=ROOT / "optimizer" / "step", opt_state=ROOT / "optimizer" / "opt_state"
+        model=ROOT / "model",
+        step=ROOT / "optimizer" / "step",
+        opt_state=ROOT / "optimizer" / "opt_state",
+        reference=ROOT / "reference_model",
     )
     layout: Literal["nnx"] = "nnx"
 

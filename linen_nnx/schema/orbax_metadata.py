@@ -128,6 +128,10 @@ class NamedSharding(_Kept):
     sharding_type: str
     partition_spec: tuple[JsonValue, ...] = ()
 
+    def replicated(self) -> "NamedSharding":
+        """The same devices, every one with the whole array."""
+        return self.model_copy(update={"partition_spec": ()}) if self.partition_spec else self
+
     def without_axis(self, axis: int) -> "NamedSharding":
         """For an array that lost `axis`."""
         spec = self.partition_spec[:axis] + self.partition_spec[axis + 1 :]

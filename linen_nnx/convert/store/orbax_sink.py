@@ -1,4 +1,4 @@
-"""Write an orbax item: arrays through tensorstore, then the files that make it restorable.
+"""Write all of an orbax item but its arrays: the files that make it restorable.
 
 Source of the facts: items that orbax-checkpoint 0.11 and 0.12 write, and what their readers ask for.
 """
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from linen_nnx.convert.store.keyvalue import ocdbt_spec
 from linen_nnx.convert.store.target_arrays import TargetArray
 from linen_nnx.schema.array import ArrayValue, StringValue, Value
 from linen_nnx.schema.orbax_metadata import (
@@ -24,14 +23,6 @@ from linen_nnx.schema.orbax_metadata import (
     tree_entry,
 )
 from linen_nnx.schema.path import KeyPath
-from linen_nnx.schema.zarr import zarr_json
-
-_OCDBT_CONFIG = {
-    "max_inline_value_bytes": 1024,
-    "max_decoded_node_bytes": 100_000_000,
-    "manifest_kind": "single",
-}
-_DATA_FILE_BYTES = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,36 +34,13 @@ class TargetEntry:
     array: TargetArray | None
 
 
-def array_spec(folder: Path, storage: StorageForm, name: str, array: TargetArray) -> dict[str, Any]:
-    """The tensorstore spec that creates one array."""
-    if storage.ocdbt:
-        kvstore = {
-            **ocdbt_spec(folder, f"{name}/"),
-            "config": _OCDBT_CONFIG,
-            "target_data_file_size": _DATA_FILE_BYTES,
-        }
-    else:
-        kvstore = {"driver": "file", "path": f"{folder}/{name}/"}
-    driver = "zarr" if array.zarr.zarr_format == 2 else "zarr3"
-    return {
-        "driver": driver,
-        "kvstore": kvstore,
-        "metadata": zarr_json(array.zarr),
-        "store_data_equal_to_fill_value": True,
-    }
-
-
 def write_item_files(
     folder: Path, storage: StorageForm, entries: Sequence[TargetEntry], custom_metadata: object
 ) -> None:
     """Everything beside the arrays; `_METADATA`, which makes the folder an item, last."""
     arrays = [(entry, entry.array) for entry in entries if entry.array is not None]
     _write(folder / ARRAY_METADATAS / "process_0", _array_metadatas(arrays))
-    shardings = {
-        sharding_name(entry.path.param_name): array.sharding.model_dump_json()
-        for entry, array in arrays
-        if array.sharding is not None
-    }
+    shardings = _shardings(arrays)
     if shardings:
         _write(folder / SHARDING_FILE, json.dumps(shardings))
     strings = {e.path.param_name: e.value.text for e in entries if isinstance(e.value, StringValue)}
@@ -83,10 +51,27 @@ def write_item_files(
         "tree_metadata": tree,
         "use_ocdbt": storage.ocdbt,
         "use_zarr3": storage.zarr_format == 3,
-        "store_array_data_equal_to_fill_value": True,
+        "store_array_data_equal_to_fill_value": storage.stores_fill_values,
         "custom_metadata": custom_metadata,
     }
     _write(folder / METADATA_FILE, json.dumps(document))
+
+
+def _shardings(arrays: Sequence[tuple[TargetEntry, TargetArray]]) -> dict[str, str]:
+    """The sharding of every array, or of none: orbax fails on an array that a `_sharding` file leaves out.
+
+    An array that never was on a device (a step that was a Python number) is put down as replicated.
+    """
+    known = next((array.sharding for _, array in arrays if array.sharding is not None), None)
+    if known is None:
+        return {}
+    replicated = known.replicated()
+    return {
+        sharding_name(entry.path.param_name): (array.sharding or replicated).model_dump_json(
+            exclude_unset=True
+        )
+        for entry, array in arrays
+    }
 
 
 def _array_metadatas(arrays: Sequence[tuple[TargetEntry, TargetArray]]) -> str:

@@ -163,15 +163,15 @@ class _Reader:
         self._folder = folder
         self._storage = storage
         self._tree = tree
+        self._store = self._open_store()
         self.arrays: dict[KeyPath, StoredArray] = {}
         self.problems: list[Problem] = []
 
     def entries(self) -> list[Entry]:
         """Every entry of the tree that can be read; the others become problems."""
         self._check_names()
-        store = self._open_store()
-        keys = store.keys()
-        documents = self._zarr_documents(store, keys)
+        keys = self._store.keys()
+        documents = self._zarr_documents(keys)
         written, shardings, strings = self._written(), self._shardings(), self._strings()
         entries = []
         for entry in self._tree.tree_metadata.values():
@@ -205,11 +205,11 @@ class _Reader:
                 )
             by_name[name] = path
 
-    def _zarr_documents(self, store: KeyValues, keys: set[str]) -> dict[str, ZarrV2 | ZarrV3]:
+    def _zarr_documents(self, keys: set[str]) -> dict[str, ZarrV2 | ZarrV3]:
         suffixes = tuple(f"/{key}" for key in METADATA_KEYS.values())
         wanted = [key for key in keys if key.endswith(suffixes)]
         documents: dict[str, ZarrV2 | ZarrV3] = {}
-        for key, text in store.read(wanted).items():
+        for key, text in self._store.read(wanted).items():
             name = key.rpartition("/")[0]
             try:
                 documents[name] = parse_zarr(text)
@@ -291,7 +291,9 @@ class _Reader:
         except ValueError as error:
             self._add(Code.STORAGE_MISMATCH, path, "an array of a jax dtype", str(error).splitlines()[-1])
             return None
-        self.arrays[path] = StoredArray(self._folder, self._storage, path.param_name, zarr, written, sharding)
+        self.arrays[path] = StoredArray(
+            self._folder, self._storage, path.param_name, zarr, written, sharding, self._store
+        )
         return ArrayValue(spec=spec, holder=holder)
 
     def _check_unlisted(self, left: dict[str, ZarrV2 | ZarrV3]) -> None:

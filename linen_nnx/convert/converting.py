@@ -6,7 +6,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 from linen_nnx.convert.engine.commit import staged, target_problems
-from linen_nnx.convert.engine.execute import write_item
+from linen_nnx.convert.engine.execute import execution, parts_of, write_item
 from linen_nnx.convert.engine.progress import Progress, Silent
 from linen_nnx.convert.planner import plan as plan_source
 from linen_nnx.convert.store.location import OWN_FOLDER, Location, locate
@@ -20,15 +20,12 @@ from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.ops import Origin
 from linen_nnx.schema.options import ConversionOptions
-from linen_nnx.schema.plan import Plan
+from linen_nnx.schema.plan import Place, Plan
 from linen_nnx.schema.problem import Problem
 from linen_nnx.schema.receipt import RECEIPT_FILE, Receipt, Versions
 from linen_nnx.schema.residue import RESIDUE_FILE, SIDE_ITEM
+from linen_nnx.schema.routing import Effort, RoutedPlan
 from linen_nnx.version import __version__
-
-GIB = 2**30
-DEFAULT_MEMORY = 2 * GIB
-"""Bytes of arrays in flight."""
 
 
 class Opened:
@@ -59,6 +56,13 @@ class Opened:
         except ProblemsError as error:
             raise type(error)([*problems, *error.problems]) from error
         raise_if(problems, ConversionError)
+        placed = self.location.moved_to(Path(), self.plan.target.layout)
+        prefixes = [part.prefix for part in placed.items]
+        self.parts = parts_of(self.plan, self.items, self.item.storage, prefixes)
+
+    def routed(self, effort: Effort) -> RoutedPlan:
+        """The plan, with what carrying it out will cost."""
+        return RoutedPlan.of(self.plan, execution(self.plan, self.parts, self.items, effort))
 
     def _items(self) -> list[OrbaxItem]:
         return [self.item] if self.template is None else [self.item, self.template]
@@ -82,9 +86,11 @@ def plan(
     template: Path | str | None = None,
     step: int | None = None,
     item: str | None = None,
-) -> Plan:
+    effort: Effort | None = None,
+) -> RoutedPlan:
     """What `convert` would do. Reads metadata alone. Raises `CheckpointError`, `ConversionError`."""
-    return Opened(source, with_layout(options, to), template=template, step=step, item=item).plan
+    opened = Opened(source, with_layout(options, to), template=template, step=step, item=item)
+    return opened.routed(effort or Effort())
 
 
 def check(
@@ -96,14 +102,15 @@ def check(
     step: int | None = None,
     item: str | None = None,
     overwrite: bool = False,
-) -> Plan:
+    effort: Effort | None = None,
+) -> RoutedPlan:
     """All that `convert` checks, without writing: the plan, or every problem, the target's included."""
     path = Path(target).absolute()
     options = options or ConversionOptions()
     opened = Opened(
         source, options, template=template, target=path, overwrite=overwrite, step=step, item=item
     )
-    return opened.plan
+    return opened.routed(effort or Effort())
 
 
 def with_layout(options: ConversionOptions | None, to: Layout | str | None) -> ConversionOptions:
@@ -122,12 +129,12 @@ def convert(
     step: int | None = None,
     item: str | None = None,
     overwrite: bool = False,
-    memory: int = DEFAULT_MEMORY,
+    effort: Effort | None = None,
     progress: Progress | None = None,
 ) -> Receipt:
     """Convert `source` into `target`, which is written in the form of the source: run, step or item.
 
-    Holds about `memory` bytes of arrays. Raises `CheckpointError` or `ConversionError` before anything is
+    `effort` bounds threads and memory. Raises `CheckpointError` or `ConversionError` before anything is
     written, `StorageError` if reading or writing fails; then no target is left.
     """
     options, target, progress = with_layout(options, to), Path(target).absolute(), progress or Silent()
@@ -139,7 +146,7 @@ def convert(
     with staged(target) as folder:
         try:
             placed = opened.location.moved_to(folder, opened.plan.target.layout)
-            _write(opened, placed, memory, progress)
+            _write(opened, placed, effort or Effort(), progress)
             receipt = _receipt(opened, options, target, time.monotonic() - began)
             own = placed.item / OWN_FOLDER
             own.mkdir(exist_ok=True)
@@ -155,20 +162,16 @@ def _nbytes(plan: Plan) -> int:
     return sum(w.value.spec.nbytes for w in plan.writes if isinstance(w.value, ArrayValue))
 
 
-def _write(opened: Opened, placed: Location, memory: int, progress: Progress) -> None:
+def _write(opened: Opened, placed: Location, effort: Effort, progress: Progress) -> None:
     plan, storage = opened.plan, opened.item.storage
-    for part in placed.items:
-        depth = len(part.prefix)
-        writes = [
-            write.model_copy(update={"target": write.target[depth:]})
-            for write in plan.item_writes
-            if write.target.startswith(part.prefix)
-        ]
-        custom = opened.item.custom_metadata
-        write_item(writes, opened.items, part.folder, storage, custom, memory, progress)
     own = placed.item / OWN_FOLDER
-    if plan.side_writes:
-        write_item(plan.side_writes, opened.items, own / SIDE_ITEM, storage, None, memory, progress)
+    folders = {part.prefix: part.folder for part in placed.items}
+    for part in opened.parts:
+        if part.place is Place.SIDE:
+            folder, custom = own / SIDE_ITEM, None
+        else:
+            folder, custom = folders[part.prefix], opened.item.custom_metadata
+        write_item(part, opened.items, folder, storage, custom, effort, progress)
     if plan.residue is not None:
         own.mkdir(exist_ok=True)
         (own / RESIDUE_FILE).write_text(plan.residue.model_dump_json(), encoding="utf-8")

@@ -1,6 +1,6 @@
 """The closed table of layouts: each verb dispatched to the file of its layout."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -18,13 +18,14 @@ from linen_nnx.convert.maxtext import (
     maxtext_holds,
 )
 from linen_nnx.convert.nnx import form_of_nnx, lift_nnx, lower_nnx, nnx_holds
+from linen_nnx.schema.array import EmptyValue
 from linen_nnx.schema.inventory import Inventory
-from linen_nnx.schema.ir import OptimizerLeaf, TrainState, Variable
-from linen_nnx.schema.layout import Form, Layout
+from linen_nnx.schema.ir import Leaf, OptimizerLeaf, Slot, TrainState, Variable, read_address
+from linen_nnx.schema.layout import Form, Layout, Leaves
 from linen_nnx.schema.linen import LinenTrainState
 from linen_nnx.schema.maxtext import MaxtextTrainState
 from linen_nnx.schema.nnx import NnxTrainState, ParamsState, Roots, TunixTrainState
-from linen_nnx.schema.ops import Origin
+from linen_nnx.schema.ops import Fill, Origin
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Note, Write
 from linen_nnx.schema.problem import Problem
@@ -130,3 +131,23 @@ def lower(state: TrainState, form: Form) -> Iterator[Write]:
             return lower_maxtext(state, form)
         case _:
             assert_never(form.layout)
+
+
+def on_disk(problems: Iterable[Problem], form: Form) -> list[Problem]:
+    """The problems of a state, each address replaced by the path where its leaf stands in `form`."""
+    return [problem.model_copy(update={"path": _place(problem.path, form)}) for problem in problems]
+
+
+def _place(path: KeyPath, form: Form) -> KeyPath:
+    named = read_address(path)
+    if named is None:
+        return path
+    leaf = Leaf(value=EmptyValue(), op=Fill(value=EmptyValue()))
+    if isinstance(named, Slot):
+        state = TrainState(variables=(Variable(slot=named, leaf=leaf),))
+    else:
+        at, mirrors = named
+        state = TrainState(variables=(), optimizer=(OptimizerLeaf(at=at, mirrors=mirrors, leaf=leaf),))
+    # A problem may be of a whole layer, so leaves are not given their last key.
+    bare = form.model_copy(update={"leaves": Leaves.BARE if form.leaves else None, "boxed": ()})
+    return next(iter(lower(state, bare))).target

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from linen_nnx.schema.array import ArrayValue, DType
-from linen_nnx.schema.ir import OptimizerLeaf, Slot, TrainState
+from linen_nnx.schema.ir import OptimizerLeaf, Slot, TrainState, optimizer_address
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem
 
@@ -36,16 +36,17 @@ def _dtypes(fields: _Fields, state: TrainState) -> Iterator[Problem]:
             continue
         usual = Counter(found.values()).most_common(1)[0][0]
         for slot, dtype in found.items():
-            if dtype not in (usual, parameters.get(slot)):
-                yield _dtype_problem(at + slot.path, f"{usual.value} or its parameter's dtype", dtype)
-        for slot, dtype in own.items():
-            if dtype == usual or parameters.get(slot) != usual:
-                continue
-            yield _dtype_problem(at + slot.path, f"{usual.value}, as the other moments of this field", dtype)
+            if dtype != usual and (slot in own or parameters.get(slot) == usual):
+                yield _dtype_problem(optimizer_address(at, slot), usual, dtype)
 
 
-def _dtype_problem(path: KeyPath, expected: str, dtype: DType) -> Problem:
-    return Problem(code=Code.DTYPE_MISMATCH, path=path, expected=expected, found=dtype.value)
+def _dtype_problem(path: KeyPath, usual: DType, dtype: DType) -> Problem:
+    return Problem(
+        code=Code.DTYPE_MISMATCH,
+        path=path,
+        expected=f"{usual.value}, as the other moments of this field",
+        found=dtype.value,
+    )
 
 
 def _uneven(fields: _Fields) -> Iterator[Problem]:
@@ -61,7 +62,7 @@ def _uneven(fields: _Fields) -> Iterator[Problem]:
                     others = next(other for other in siblings if slot in fields[other])
                     yield Problem(
                         code=Code.MISSING_ENTRY,
-                        path=at + slot.path,
+                        path=optimizer_address(at, slot),
                         expected=f"a moment, as {others} has one",
                         found="nothing",
                     )

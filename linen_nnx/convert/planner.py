@@ -2,9 +2,9 @@
 
 from pydantic import ValidationError
 
+from linen_nnx.convert.checking import layer_problems, layout_problems, state_problems
 from linen_nnx.convert.detect import detect
-from linen_nnx.convert.layouts import Lifted, lift, lower, parse, validate_layout
-from linen_nnx.convert.moments import moment_problems
+from linen_nnx.convert.layouts import Lifted, lift, lower, on_disk, parse, validate_layout
 from linen_nnx.convert.nnx import collisions
 from linen_nnx.convert.passes.aside import SetAside
 from linen_nnx.convert.passes.optimizer import Depth, FillChains
@@ -31,13 +31,16 @@ def lift_source(source: Source, layout: Layout | None = None, origin: Origin = O
     """Read a source into the intermediate representation, with what lies beside it."""
     inventory = source.inventory
     layout = layout or detect(inventory).layout
+    if problems := validate_layout(inventory, layout):
+        raise LayoutError(layout_problems(inventory, layout) or problems)
     routes = {} if source.side is None else {r.path: r.collection for r in source.side.residue.routes}
     lifted = lift(parse(inventory, layout), inventory, routes, origin)
-    if origin is not Origin.SOURCE:
-        return lifted
-    state = with_side(lifted.state, source.side)
-    raise_if([*state.check(), *moment_problems(state)], LayoutError)
-    return Lifted(state, lifted.form, lifted.notes)
+    if origin is Origin.SOURCE:
+        lifted = Lifted(with_side(lifted.state, source.side), lifted.form, lifted.notes)
+    if problems := state_problems(lifted):
+        # Refused in any case: then say of the layers too what is wrong with them.
+        raise LayoutError([*problems, *layer_problems(lifted)])
+    return lifted
 
 
 def plan(source: Source, options: ConversionOptions, template: Source | None = None) -> Plan:
@@ -48,7 +51,10 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
     against = None if template is None else _lift_template(template, layout)
     known = against.form if against else _known(source, lifted.form, layout)
     form = target_form(layout, lifted.form, known, options)
-    ran = run(lifted.state, _passes(lifted, form, options, against))
+    try:
+        ran = run(lifted.state, _passes(lifted, form, options, against))
+    except ConversionError as error:
+        raise ConversionError(on_disk(error.problems, lifted.form)) from error
     state = ran.state
     _refuse_collisions(state, form)
     _check_step(state, source)

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
+from linen_nnx.convert.checking import layout_problems
 from linen_nnx.convert.detect import detect
-from linen_nnx.convert.layers.check import layer_gaps, unlike_layers
-from linen_nnx.convert.layouts import lift, parse, validate_layout
-from linen_nnx.convert.moments import moment_problems
 from linen_nnx.convert.store.location import locate
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
 from linen_nnx.schema.array import ArrayValue, Value
@@ -55,17 +53,9 @@ def _entries(subject: object, step: int | None, item: str | None) -> tuple[Inven
 def _layout_problems(inventory: Inventory, layout: Layout | str | None) -> list[Problem]:
     try:
         known = Layout(layout) if layout is not None else detect(inventory).layout
-        if problems := validate_layout(inventory, known):
-            return problems
-        state = lift(parse(inventory, known), inventory, {}).state
     except ProblemsError as error:
         return list(error.problems)
-    return [
-        *state.check(),
-        *moment_problems(state),
-        *layer_gaps(state.variables, state.groups),
-        *unlike_layers(state.variables, state.groups),
-    ]
+    return layout_problems(inventory, known)
 
 
 def differences(found: Inventory, expected: Inventory) -> list[Problem]:

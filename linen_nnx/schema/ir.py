@@ -13,7 +13,7 @@ from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.layout import LayerGroup
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.ops import Op
-from linen_nnx.schema.path import ROOT, AttributeKey, KeyPath
+from linen_nnx.schema.path import ROOT, AttributeKey, DictKey, KeyPath
 from linen_nnx.schema.problem import Code, Problem
 
 PARAMS = "params"
@@ -67,6 +67,32 @@ class OptimizerLeaf(Model):
     def __str__(self) -> str:
         """`[0]/mu <params:…>`."""
         return str(self.at) if self.mirrors is None else f"{self.at} <{self.mirrors}>"
+
+
+_MODEL, _OPTIMIZER, _MOMENT = AttributeKey("model"), AttributeKey("optimizer"), AttributeKey("moment")
+
+
+def address(slot: Slot) -> KeyPath:
+    """The path that a problem of a variable carries, until a layout says where it stands on disk."""
+    return KeyPath((_MODEL, DictKey(slot.collection), *slot.path.keys))
+
+
+def optimizer_address(at: KeyPath, mirrors: Slot | None) -> KeyPath:
+    """The same for an optimizer leaf."""
+    moment = () if mirrors is None else (_MOMENT, DictKey(mirrors.collection), *mirrors.path.keys)
+    return KeyPath((_OPTIMIZER, *at.keys, *moment))
+
+
+def read_address(path: KeyPath) -> Slot | tuple[KeyPath, Slot | None] | None:
+    """What an address names: a variable, or an optimizer leaf; None for a path that is no address."""
+    if not len(path) or path.keys[0] not in (_MODEL, _OPTIMIZER):
+        return None
+    if path.keys[0] == _MODEL:
+        return Slot(collection=path.names[1], path=path[2:])
+    if _MOMENT not in path.keys:
+        return path[1:], None
+    end = path.keys.index(_MOMENT)
+    return path[1:end], Slot(collection=path.names[end + 1], path=path[end + 2 :])
 
 
 def is_field(item: Variable | OptimizerLeaf) -> bool:
@@ -124,7 +150,7 @@ class TrainState(Model):
             if value.spec.shape != parameter.spec.shape:
                 yield Problem(
                     code=Code.MOMENT_MISMATCH,
-                    path=moment.at + moment.mirrors.path,
+                    path=optimizer_address(moment.at, moment.mirrors),
                     expected=f"the shape of its parameter, {parameter.spec}",
                     found=str(value),
                 )

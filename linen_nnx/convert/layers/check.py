@@ -6,10 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from linen_nnx.convert.layers.names import PIPELINE, unstacked_path
 from linen_nnx.convert.layers.recognise import Seen, Specs, collect
 from linen_nnx.schema.array import ArraySpec
-from linen_nnx.schema.ir import Variable
+from linen_nnx.schema.ir import PARAMS, Slot, Variable, address
 from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerStacking
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem
+
+
+def in_params(path: KeyPath) -> KeyPath:
+    """The address of a parameter, or of what stands around parameters."""
+    return address(Slot(collection=PARAMS, path=path))
 
 
 def unrestackable(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -> list[Problem]:
@@ -23,7 +28,7 @@ def unrestackable(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -
     problems = [
         Problem(
             code=Code.UNSUPPORTED,
-            path=path,
+            path=in_params(path),
             expected="layers stacked on one axis, or one by one",
             found="pipeline stages, stacked by stage and repeat",
             hint="leave out --scan-layers and --no-scan-layers: they are then kept as they are",
@@ -48,7 +53,7 @@ def layer_gaps(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -> l
     return [
         Problem(
             code=Code.LAYER_GAP,
-            path=unstacked_path(group, index, group.names),
+            path=in_params(unstacked_path(group, index, group.names)),
             expected=f"{group.count} layers, numbered without a gap",
             found="no such layer",
             hint="a layer was lost before this checkpoint was written; do not renumber the others",
@@ -116,7 +121,7 @@ def layer_problem(
             code = Code.LAYER_LEAF_MISSING
     return Problem(
         code=code,
-        path=path,
+        path=in_params(path),
         expected=f"{expected or 'nothing'}, as in {agree} of {group.count} layers",
         found=str(found or "nothing"),
         hint="layers must agree to be stacked; convert with --no-scan-layers to keep them apart",
@@ -140,7 +145,7 @@ def _odd_in_stack(group: LayerGroup, found: Seen) -> Iterator[Problem]:
         if len(spec.shape) <= axis or spec.shape[axis] != length:
             yield Problem(
                 code=Code.SHAPE_MISMATCH,
-                path=path,
+                path=in_params(path),
                 expected=f"{length} layers on axis {axis}, as in {times} of {len(specs)} arrays",
                 found=str(spec),
             )

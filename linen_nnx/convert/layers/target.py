@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from linen_nnx.convert.layers.check import period_of
+from linen_nnx.convert.layers.check import in_params, period_of
 from linen_nnx.convert.layers.families import Family, blocks, family_of
 from linen_nnx.convert.layers.names import AUTO_REMAINDER, LOCAL, REMAINDER, read
 from linen_nnx.schema.ir import PARAMS, Variable
@@ -62,7 +62,7 @@ def _axis_problem(group: LayerGroup, stated: int | None) -> Problem:
     if not group.axes:
         return Problem(
             code=Code.AXIS_NOT_FOUND,
-            path=group.at,
+            path=in_params(group.at),
             expected="an axis on which all arrays of the stack are equally long",
             found="none",
             hint="look at the shapes with inspect; the layers may not be stacked at all",
@@ -70,13 +70,13 @@ def _axis_problem(group: LayerGroup, stated: int | None) -> Problem:
     if stated is not None:
         return Problem(
             code=Code.AXIS_NOT_FOUND,
-            path=group.at,
+            path=in_params(group.at),
             expected=f"layers stacked on axis {stated}, as --layer-axis says",
             found=f"shapes that allow only axis {allowed}",
         )
     return Problem(
         code=Code.AXIS_AMBIGUOUS,
-        path=group.at,
+        path=in_params(group.at),
         expected="shapes that prove on which axis the layers are stacked",
         found=f"shapes that allow axis {allowed}",
         hint="name the axis with --layer-axis",
@@ -127,7 +127,7 @@ def _names_inside(group: LayerGroup, variables: Sequence[Variable]) -> frozenset
 def _cycle_problem(group: LayerGroup, family: Family) -> Problem:
     return Problem(
         code=Code.LAYERS_NOT_STACKABLE,
-        path=group.at,
+        path=in_params(group.at),
         expected=f"to know how many layers of {family.name} make a block: a run may choose it",
         found="layers that are all alike, which do not tell",
         hint="name it with --layer-cycle, or give a --template with stacked layers",

@@ -8,7 +8,16 @@ from linen_nnx.convert.layers.check import layer_gaps, unlike_layers, unrestacka
 from linen_nnx.convert.layers.restack import Restacking, restack
 from linen_nnx.convert.layers.target import LayerForm, axis_before, target_group
 from linen_nnx.convert.passes.runner import Passed
-from linen_nnx.schema.ir import PARAMS, Leaf, OptimizerLeaf, Slot, TrainState, Variable
+from linen_nnx.schema.ir import (
+    PARAMS,
+    Leaf,
+    OptimizerLeaf,
+    Slot,
+    TrainState,
+    Variable,
+    address,
+    optimizer_address,
+)
 from linen_nnx.schema.layout import LayerGroup, LayerStacking
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.path import KeyPath
@@ -80,7 +89,7 @@ class _Work:
             done = restack(leaves, how if collection == PARAMS else _aux(how))
             kept.extend(_variable(collection, path, leaf) for path, leaf in done.leaves.items())
             if collection == PARAMS:
-                self.problems.extend(done.problems)
+                self.problems.extend(_of_variable(collection, problem) for problem in done.problems)
             else:
                 self.apart.extend(_variable(collection, path, leaf) for path, leaf in done.apart.items())
         self.variables = kept
@@ -94,10 +103,13 @@ class _Work:
         )
         for (at, collection, factored), leaves in by_mirror.items():
             if factored and how.has_stacks:
-                self.problems.extend(_factored(at + path, leaf) for path, leaf in leaves.items())
+                self.problems.extend(
+                    _factored(at, Slot(collection=collection, path=path), leaf)
+                    for path, leaf in leaves.items()
+                )
                 continue
             done = restack(leaves, how if collection == PARAMS else _aux(how))
-            self.problems.extend(_of_moment(at, problem) for problem in done.problems)
+            self.problems.extend(_of_moment(at, collection, problem) for problem in done.problems)
             kept.extend(
                 OptimizerLeaf(
                     at=at, mirrors=Slot(collection=collection, path=path), factored=factored, leaf=leaf
@@ -151,15 +163,20 @@ def _aux(how: Restacking) -> Restacking:
     return Restacking(how.before, how.after, AUX_AXIS, AUX_AXIS)
 
 
-def _factored(path: KeyPath, leaf: Leaf) -> Problem:
+def _factored(at: KeyPath, slot: Slot, leaf: Leaf) -> Problem:
     return Problem(
         code=Code.LAYERS_NOT_STACKABLE,
-        path=path,
+        path=optimizer_address(at, slot),
         expected="a moment of its parameter's shape, to be restacked with it",
         found=f"{leaf.value}, a factor of a reduced shape",
         hint="keep the layers as they are (no --scan-layers or --no-scan-layers), or use --params-only",
     )
 
 
-def _of_moment(at: KeyPath, problem: Problem) -> Problem:
-    return problem.model_copy(update={"path": at + problem.path})
+def _of_variable(collection: str, problem: Problem) -> Problem:
+    return problem.model_copy(update={"path": address(Slot(collection=collection, path=problem.path))})
+
+
+def _of_moment(at: KeyPath, collection: str, problem: Problem) -> Problem:
+    slot = Slot(collection=collection, path=problem.path)
+    return problem.model_copy(update={"path": optimizer_address(at, slot)})

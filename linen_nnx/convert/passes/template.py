@@ -6,7 +6,7 @@ the source has is set aside, since the template shows that the target has no pla
 
 from linen_nnx.convert.passes.runner import Passed
 from linen_nnx.schema.array import EmptyValue
-from linen_nnx.schema.ir import PARAMS, OptimizerLeaf, TrainState, Variable
+from linen_nnx.schema.ir import PARAMS, OptimizerLeaf, Slot, TrainState, Variable, address
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import same_content
 from linen_nnx.schema.problem import Code, Problem
@@ -71,7 +71,7 @@ class FromTemplate:
 def _unlike(code: Code, path: KeyPath, one: Variable | None, other: Variable | None) -> Problem:
     return Problem(
         code=code,
-        path=path,
+        path=address(Slot(collection=PARAMS, path=path)),
         expected=f"{other.leaf.value if other else 'nothing'}, as in the template",
         found=str(one.leaf.value if one else "nothing"),
         hint="the template must be a checkpoint of the same model in the target's layout",

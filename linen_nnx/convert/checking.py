@@ -1,0 +1,37 @@
+"""All that is wrong with the entries of a train state, as far as metadata tells."""
+
+from pydantic import ValidationError
+
+from linen_nnx.convert.layers.check import layer_gaps, unlike_layers
+from linen_nnx.convert.layouts import Lifted, lift, model_of, on_disk, validate_layout
+from linen_nnx.convert.moments import moment_problems
+from linen_nnx.schema.inventory import Inventory
+from linen_nnx.schema.layout import Layout
+from linen_nnx.schema.problem import Problem
+
+
+def layout_problems(inventory: Inventory, layout: Layout) -> list[Problem]:
+    """Every problem: of the layout, of moments, of layers.
+
+    What the layout does not know is left out, and the rest is looked at all the same.
+    """
+    problems = validate_layout(inventory, layout)
+    try:
+        lifted = lift(model_of(layout).read(inventory), inventory, {})
+    except ValidationError:
+        # Nothing more can be said of entries that do not even form a tree.
+        return problems
+    return problems + state_problems(lifted) + layer_problems(lifted)
+
+
+def state_problems(lifted: Lifted) -> list[Problem]:
+    """What no conversion can take: moments that do not fit their parameters."""
+    state = lifted.state
+    return on_disk([*state.check(), *moment_problems(state)], lifted.form)
+
+
+def layer_problems(lifted: Lifted) -> list[Problem]:
+    """Layers that are missing, or unlike the others."""
+    state = lifted.state
+    problems = [*layer_gaps(state.variables, state.groups), *unlike_layers(state.variables, state.groups)]
+    return on_disk(problems, lifted.form)

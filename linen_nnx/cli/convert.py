@@ -8,6 +8,7 @@ import typer
 from linen_nnx.cli import options as opt
 from linen_nnx.cli import render
 from linen_nnx.schema.options import Direction
+from linen_nnx.schema.routing import Transfer
 
 NAME = "convert"
 
@@ -25,6 +26,8 @@ def run(
     template: opt.Template = None,
     params_only: opt.ParamsOnly = False,
     no_keep_aux: opt.NoKeepAux = False,
+    transfer: opt.TransferOption = Transfer.COPY,
+    workers: opt.Workers = None,
     memory: opt.Memory = "2GiB",
     step: opt.Step = None,
     item: opt.Item = None,
@@ -40,15 +43,18 @@ def run(
     options = opt.conversion(
         to, direction, scan_layers, layer_axis, layer_cycle, leaves, layer_names, params_only, no_keep_aux
     )
-    size = opt.nbytes(memory)
+    effort = opt.effort(transfer, workers, memory)
     if dry_run:
-        made = check(source, target, options, template=template, step=step, item=item, overwrite=overwrite)
+        made = check(
+            source, target, options, template=template, step=step, item=item,
+            overwrite=overwrite, effort=effort,
+        )  # fmt: skip
         render.json(made) if as_json else render.plan(made)
         return
     with render.progress() as progress:
         receipt = convert(
             source, target, options=options, template=template, step=step, item=item,
-            overwrite=overwrite, memory=size, progress=progress,
+            overwrite=overwrite, effort=effort, progress=progress,
         )  # fmt: skip
     if as_json:
         render.json(receipt)

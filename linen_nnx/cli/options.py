@@ -8,6 +8,7 @@ import typer
 
 from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout, Leaves
 from linen_nnx.schema.options import Aux, ConversionOptions, Direction, Parts
+from linen_nnx.schema.routing import Effort, Transfer
 
 Source = Annotated[Path, typer.Argument(help="A run, step or item folder.", show_default=False)]
 Step = Annotated[int | None, typer.Option("--step", help="The step of a run folder. [default: the latest]")]
@@ -67,6 +68,15 @@ NoKeepAux = Annotated[
         "--no-keep-aux", help="Drop what the target layout cannot hold, instead of keeping it aside."
     ),
 ]
+TransferOption = Annotated[
+    Transfer,
+    typer.Option(
+        "--transfer",
+        help="Data files that are kept as they are: copied, or hard-linked (instant; source and target then "
+        "share bytes on disk, which orbax never overwrites in place).",
+    ),
+]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Threads. [default: all cores]")]
 Memory = Annotated[str, typer.Option("--memory", help="Bound on bytes of arrays in flight: 512MiB, 2GiB, …")]
 
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(i?B)?", re.IGNORECASE)
@@ -79,6 +89,11 @@ def nbytes(text: str) -> int:
     if match is None or int(match[1]) == 0:
         raise typer.BadParameter(f"{text!r} is no size; write 512MiB or 2GiB", param_hint="--memory")
     return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def effort(transfer: Transfer, workers: int | None, memory: str) -> Effort:
+    """What the conversion may use."""
+    return Effort(transfer=transfer, workers=workers, memory=nbytes(memory))
 
 
 def conversion(

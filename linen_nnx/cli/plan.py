@@ -3,6 +3,7 @@
 from linen_nnx.cli import options as opt
 from linen_nnx.cli import render
 from linen_nnx.schema.options import Direction
+from linen_nnx.schema.routing import Transfer
 
 NAME = "plan"
 
@@ -19,6 +20,9 @@ def run(
     template: opt.Template = None,
     params_only: opt.ParamsOnly = False,
     no_keep_aux: opt.NoKeepAux = False,
+    transfer: opt.TransferOption = Transfer.COPY,
+    workers: opt.Workers = None,
+    memory: opt.Memory = "2GiB",
     step: opt.Step = None,
     item: opt.Item = None,
     as_json: opt.Json = False,
@@ -29,7 +33,8 @@ def run(
     options = opt.conversion(
         to, direction, scan_layers, layer_axis, layer_cycle, leaves, layer_names, params_only, no_keep_aux
     )
-    made = plan(source, options=options, template=template, step=step, item=item)
+    effort = opt.effort(transfer, workers, memory)
+    made = plan(source, options=options, template=template, step=step, item=item, effort=effort)
     if as_json:
         render.json(made)
     else:

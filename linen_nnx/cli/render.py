@@ -15,10 +15,11 @@ from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.layout import LayerGroup, LayerStacking
 from linen_nnx.schema.ops import Cast, Copy, Fill, Op, Stack, Take
 from linen_nnx.schema.path import KeyPath
-from linen_nnx.schema.plan import Drop, Note, Plan, Write
+from linen_nnx.schema.plan import Drop, Note, Write
 from linen_nnx.schema.problem import Problem
 from linen_nnx.schema.receipt import Receipt
 from linen_nnx.schema.report import Problems
+from linen_nnx.schema.routing import Execution, RoutedPlan, Transfer
 
 if TYPE_CHECKING:
     from linen_nnx.convert.engine.progress import Progress
@@ -151,16 +152,31 @@ def tree(inventory: Inventory, depth: int) -> None:
         print(f"{name:<44} {what}")
 
 
-def plan(made: Plan) -> None:
-    """Every write and drop."""
-    for write in made.writes:
-        print(f"{write.place.value:<4} {write.target}: {write.value}  <- {op(write.op)}")
+def plan(made: RoutedPlan) -> None:
+    """Every write with its route, every drop, and what it all costs."""
+    for write, routed in zip(made.writes, made.execution.writes, strict=True):
+        print(
+            f"{write.place.value:<4} {routed.route.value:<9} {write.target}: {write.value}  <- {op(write.op)}"
+        )
     drops(made.drops)
     notes(made.notes)
     print(
         f"{made.source.layout.value} -> {made.target.layout.value}: {len(made.item_writes)} entries, "
         f"{len(made.side_writes)} kept aside, {len(made.drops)} dropped, {size(_nbytes(made.writes))}"
     )
+    execution(made.execution)
+
+
+def execution(cost: Execution) -> None:
+    """Bytes by route, and memory."""
+    verb = "linked" if cost.effort.transfer is Transfer.LINK else "copied"
+    print(
+        f"stored bytes: {size(cost.referenced)} by reference, {size(cost.moved)} moved one by one; "
+        f"{size(cost.decoded)} decoded; {cost.files} data files ({size(cost.file_bytes)}) {verb}"
+    )
+    if cost.sparse_files:
+        print(f"{cost.sparse_files} data files stay behind, being mostly of no use; their values are moved")
+    print(f"memory at most {size(cost.peak_memory)}")
 
 
 def _nbytes(writes: Sequence[Write]) -> int:

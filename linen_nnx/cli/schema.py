@@ -44,12 +44,12 @@ def _model(document: Document) -> type[BaseModel]:
         MaxtextTrainState,
         NnxTrainState,
         ParamsState,
-        Plan,
         Receipt,
         TrainState,
         TunixTrainState,
     )
     from linen_nnx.schema.report import Problems
+    from linen_nnx.schema.routing import RoutedPlan
 
     models: dict[Document, type[BaseModel]] = {
         Document.LINEN: LinenTrainState,
@@ -59,7 +59,7 @@ def _model(document: Document) -> type[BaseModel]:
         Document.TUNIX: TunixTrainState,
         Document.INSPECTION: Inspection,
         Document.INVENTORY: Inventory,
-        Document.PLAN: Plan,
+        Document.PLAN: RoutedPlan,
         Document.RECEIPT: Receipt,
         Document.PROBLEMS: Problems,
         Document.STATE: TrainState,

@@ -1,114 +1,120 @@
-"""Run a plan's writes for one item: read, make, write, a bounded number of bytes at a time."""
+"""Carry out a plan's writes, item by item, and say beforehand what that will cost."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from linen_nnx.convert.engine.evaluate import NumpyArrays, evaluate
+from linen_nnx.convert.engine.ocdbt_target import write_database
+from linen_nnx.convert.engine.plain_target import write_folders
 from linen_nnx.convert.engine.progress import Progress
-from linen_nnx.convert.store.orbax_sink import TargetEntry, array_spec, write_item_files
-from linen_nnx.convert.store.source_arrays import Items, SourceArrays
-from linen_nnx.convert.store.target_arrays import target_array
+from linen_nnx.convert.engine.routes import Items, Routed, Settled, route, settle
+from linen_nnx.convert.engine.run import peak, units_of
+from linen_nnx.convert.store.orbax_sink import write_item_files
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.errors import StorageError
-from linen_nnx.schema.ops import Ref, refs
 from linen_nnx.schema.orbax_metadata import StorageForm
-from linen_nnx.schema.plan import Write
+from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.plan import Place, Plan, Write
+from linen_nnx.schema.routing import Carriage, Effort, Execution, Route, RoutedWrite
 
-if TYPE_CHECKING:
-    import tensorstore as ts
+_START = 72 * 2**20
+"""Resident bytes of a process that has imported what a conversion needs."""
+_LEAF = 16 * 2**10
+"""And for each write: entries, array metadata and ops."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    write: Write
-    entry: TargetEntry
-    nbytes: int
-    sources: tuple[Ref, ...]
+class Part:
+    """What goes into one item: its writes, whose targets are relative to `prefix`."""
+
+    place: Place
+    prefix: KeyPath
+    settled: Settled
+
+
+def parts_of(plan: Plan, items: Items, storage: StorageForm, prefixes: Sequence[KeyPath]) -> tuple[Part, ...]:
+    """The writes of each item of a target, with their routes; `prefixes` are those of the items."""
+    parts = []
+    for prefix in prefixes:
+        depth = len(prefix)
+        writes: Sequence[Write] = plan.item_writes
+        if depth:
+            writes = [
+                write.model_copy(update={"target": write.target[depth:]})
+                for write in writes
+                if write.target.startswith(prefix)
+            ]
+        parts.append(Part(Place.ITEM, prefix, _settled(writes, items, storage)))
+    if plan.side_writes:
+        parts.append(Part(Place.SIDE, KeyPath(), _settled(plan.side_writes, items, storage)))
+    return tuple(parts)
+
+
+def _settled(writes: Sequence[Write], items: Items, storage: StorageForm) -> Settled:
+    return settle([route(write, items, storage) for write in writes], storage)
+
+
+def execution(plan: Plan, parts: Sequence[Part], items: Items, effort: Effort) -> Execution:
+    """What carrying out `parts` will cost."""
+    writes = {
+        (part.place, part.prefix + write.write.target): write
+        for part in parts
+        for write in part.settled.writes
+    }
+    said = [_said(write, writes[write.place, write.target]) for write in plan.writes]
+    files = {file: size for part in parts for file, size in part.settled.files.items()}
+
+    def stored(carriage: Carriage) -> int:
+        return sum(write.nbytes for write in said if write.carriage is carriage)
+
+    decoded = [w.write.value for w in writes.values() if w.route is Route.DECODE]
+    work = [[unit.cost for unit in units_of(part.settled.writes, items)] for part in parts]
+    return Execution(
+        effort=effort,
+        writes=tuple(said),
+        referenced=stored(Carriage.FILE),
+        moved=stored(Carriage.VALUE),
+        decoded=sum(value.spec.nbytes for value in decoded if isinstance(value, ArrayValue)),
+        files=len(files),
+        file_bytes=sum(files.values()),
+        sparse_files=sum(part.settled.sparse for part in parts),
+        peak_memory=_START + _LEAF * len(writes) + max((peak(costs, effort) for costs in work), default=0),
+    )
+
+
+def _said(planned: Write, write: Routed) -> RoutedWrite:
+    stored = (len(v) if isinstance(v, bytes) else v.length for _, v in write.values())
+    return RoutedWrite(
+        place=planned.place,
+        target=planned.target,
+        route=write.route,
+        carriage=write.carriage,
+        nbytes=sum(stored),
+    )
 
 
 def write_item(
-    writes: Sequence[Write],
+    part: Part,
     items: Items,
     folder: Path,
     storage: StorageForm,
     custom_metadata: object,
-    memory: int,
+    effort: Effort,
     progress: Progress,
-) -> None:
-    """Write one item into `folder`, holding about `memory` bytes of arrays. Raises `StorageError`."""
-    import tensorstore as ts
-
+) -> int:
+    """Write one item into `folder`; how many files had to be copied, not linked. Raises `StorageError`."""
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [_job(write, items, storage) for write in writes]
-    arrays = sorted((job for job in jobs if job.entry.array is not None), key=_by_source)
-    held = SourceArrays(items, Counter(ref for job in arrays for ref in set(job.sources)))
-    # One context: every array then goes through one open database, and a batch is one commit of its tree.
-    context = ts.Context()
+    settled = part.settled
     try:
-        for batch in _batches(arrays, memory // 2):
-            _write_batch(batch, held, folder, storage, context)
-            progress.advance(sum(job.nbytes for job in batch))
-        write_item_files(folder, storage, [job.entry for job in jobs], custom_metadata)
+        write_arrays = write_database if storage.ocdbt else write_folders
+        copied = write_arrays(settled, items, folder, effort, progress.advance)
+        progress.advance(_nbytes(w for w in settled.writes if w.carriage is Carriage.FILE))
+        write_item_files(folder, storage, [write.entry for write in settled.writes], custom_metadata)
     except (OSError, ValueError) as error:
         raise StorageError(f"cannot write {folder}: {error}") from error
+    return copied
 
 
-def _job(write: Write, items: Items, storage: StorageForm) -> _Job:
-    if not isinstance(write.value, ArrayValue):
-        return _Job(write, TargetEntry(write.target, write.value, None), 0, ())
-    array = target_array(write.op, lambda ref: items[ref.origin].arrays[ref.path], storage.zarr_format)
-    entry = TargetEntry(write.target, write.value, array)
-    return _Job(write, entry, write.value.spec.nbytes, tuple(refs(write.op)))
-
-
-def _by_source(job: _Job) -> tuple[str, Any, Any]:
-    """Writes that read the same array stand together, so that it is read once."""
-    first = job.sources[0]
-    return (first.origin.value, first.path.natural(), job.write.target.natural())
-
-
-def _batches(jobs: Sequence[_Job], limit: int) -> Iterator[list[_Job]]:
-    batch: list[_Job] = []
-    size = 0
-    for job in jobs:
-        if batch and size + job.nbytes > limit:
-            yield batch
-            batch, size = [], 0
-        batch.append(job)
-        size += job.nbytes
-    if batch:
-        yield batch
-
-
-def _write_batch(
-    batch: Sequence[_Job], held: SourceArrays, folder: Path, storage: StorageForm, context: "ts.Context"
-) -> None:
-    import tensorstore as ts
-
-    held.fetch([ref for job in batch for ref in job.sources])
-    # Plain folders have no tree to commit.
-    transaction = ts.Transaction() if storage.ocdbt else None
-    opened = [
-        ts.open(
-            array_spec(folder, storage, job.write.target.param_name, job.entry.array),
-            create=True,
-            transaction=transaction,
-            context=context,
-        )
-        for job in batch
-        if job.entry.array is not None
-    ]
-    written = []
-    for job, store in zip(batch, opened, strict=True):
-        data = evaluate(job.write.op, held.array, NumpyArrays())
-        written.append(store.result().write(data))
-        held.used(tuple(set(job.sources)))
-    for future in written:
-        future.copy.result()
-    if transaction is not None:
-        transaction.commit_async().result()
-    for future in written:
-        future.result()
+def _nbytes(writes: Iterable[Routed]) -> int:
+    values = [write.write.value for write in writes]
+    return sum(value.spec.nbytes for value in values if isinstance(value, ArrayValue))

@@ -1,18 +1,18 @@
 """Keys and small values of an item's arrays: an OCDBT database, or plain folders.
 
-Both answer the same two questions, which keys are stored and what some of them hold, so that shapes and
-dtypes are known without opening an array. Plain folders need no tensorstore.
+Both answer the same questions, which keys are stored, what some of them hold and where the bytes lie, so
+that shapes, dtypes and routes are known without opening an array. Plain folders need no tensorstore.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from linen_nnx.convert.store.extents import Extent, StoredValue, read_extent, walk_database
 from linen_nnx.schema.errors import StorageError
 from linen_nnx.schema.orbax_metadata import ARRAY_METADATAS, ITEM_FILES
-
-_CONCURRENT_READS = 512
 
 
 class KeyValues(Protocol):
@@ -26,70 +26,92 @@ class KeyValues(Protocol):
         """The bytes of `keys`; a key that is not stored is left out."""
         ...
 
+    @property
+    def stored(self) -> Mapping[str, StoredValue]:
+        """Where the value of each key lies: its bytes, or an extent of a file below `folder`."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """What the extents' files are relative to."""
+        ...
+
 
 class PlainFolders:
     """One folder an array, as orbax writes with `use_ocdbt=False`."""
 
     def __init__(self, folder: Path, skip: frozenset[str]) -> None:
         """Look below `folder`, not into the top-level names `skip`."""
-        self._folder = folder
+        self.folder = folder
         self._skip = skip | ITEM_FILES | {ARRAY_METADATAS}
 
     def keys(self) -> set[str]:
         """Every file below an array's folder."""
-        found: set[str] = set()
-        for child in os.scandir(self._folder):
-            if child.name not in self._skip and child.is_dir():
-                found.update(self._files(Path(child.path)))
+        return set(self._sizes())
+
+    @cached_property
+    def stored(self) -> Mapping[str, StoredValue]:
+        """A file a key."""
+        return {key: Extent(key, 0, size) for key, size in self._sizes().items()}
+
+    def _sizes(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        try:
+            for child in os.scandir(self.folder):
+                if child.name not in self._skip and child.is_dir():
+                    found.update(self._files(Path(child.path)))
+        except OSError as error:
+            raise StorageError(str(error)) from error
         return found
 
-    def _files(self, top: Path) -> Iterable[str]:
-        for folder, _, files in os.walk(top):
-            relative = Path(folder).relative_to(self._folder)
-            yield from (f"{relative.as_posix()}/{name}" for name in files)
+    def _files(self, top: Path) -> Iterable[tuple[str, int]]:
+        for base, _, files in os.walk(top):
+            relative = Path(base).relative_to(self.folder).as_posix()
+            yield from ((f"{relative}/{name}", os.stat(f"{base}/{name}").st_size) for name in files)
 
     def read(self, keys: Iterable[str]) -> dict[str, bytes]:
         """Read files."""
         try:
-            return {key: (self._folder / key).read_bytes() for key in keys if (self._folder / key).is_file()}
+            return {key: (self.folder / key).read_bytes() for key in keys if (self.folder / key).is_file()}
         except OSError as error:
             raise StorageError(str(error)) from error
 
 
 class Ocdbt:
-    """One key-value database for all arrays, as orbax writes by default."""
+    """One key-value database for all arrays, as orbax writes by default; its index is read as a whole."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the database of `folder`. Raises `StorageError`."""
-        import tensorstore as ts
-
+        """Read the index of the database of `folder`. Raises `StorageError`."""
+        self.folder = folder
         try:
-            self._store = ts.KvStore.open(ocdbt_spec(folder)).result()
+            self._index = walk_database(folder)
         except ValueError as error:
             raise StorageError(f"cannot open the OCDBT database of {folder}: {error}") from error
 
+    @property
+    def stored(self) -> Mapping[str, StoredValue]:
+        """Inline values as they are, others by extent."""
+        return self._index.values
+
+    @property
+    def index_files(self) -> frozenset[str]:
+        """Files that hold nodes of the index."""
+        return self._index.nodes
+
     def keys(self) -> set[str]:
-        """List the database."""
-        try:
-            return {key.decode() for key in self._store.list().result()}
-        except ValueError as error:
-            raise StorageError(f"cannot list the OCDBT database: {error}") from error
+        """Every key of the latest version."""
+        return set(self._index.values)
 
     def read(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """Read values, many at once."""
-        wanted = list(keys)
-        values: dict[str, bytes] = {}
+        """Inline values at no cost; the others from their files."""
+        found = self._index.values
         try:
-            for start in range(0, len(wanted), _CONCURRENT_READS):
-                batch = wanted[start : start + _CONCURRENT_READS]
-                futures = [self._store.read(key) for key in batch]
-                for key, future in zip(batch, futures, strict=True):
-                    answer = future.result()
-                    if answer.state == "value":
-                        values[key] = bytes(answer.value)
-        except ValueError as error:
+            return {key: self._bytes(found[key]) for key in keys if key in found}
+        except OSError as error:
             raise StorageError(f"cannot read the OCDBT database: {error}") from error
-        return values
+
+    def _bytes(self, value: StoredValue) -> bytes:
+        return value if isinstance(value, bytes) else read_extent(self.folder, value)
 
 
 def ocdbt_spec(folder: Path, path: str = "") -> dict[str, Any]:

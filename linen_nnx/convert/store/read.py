@@ -1,10 +1,11 @@
 """Stored arrays, and how to read them through tensorstore."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from linen_nnx.convert.store.keyvalue import ocdbt_spec
+from linen_nnx.convert.store.extents import StoredValue
+from linen_nnx.convert.store.keyvalue import KeyValues, ocdbt_spec
 from linen_nnx.schema.errors import StorageError
 from linen_nnx.schema.orbax_metadata import ArrayMetadata, NamedSharding, StorageForm
 from linen_nnx.schema.zarr import ZarrV2, ZarrV3, zarr_json
@@ -20,6 +21,11 @@ class StoredArray:
     zarr: ZarrV2 | ZarrV3
     written: ArrayMetadata | None
     sharding: NamedSharding | None
+    store: KeyValues = field(repr=False, compare=False)
+
+    def chunk(self, index: tuple[int, ...]) -> StoredValue | None:
+        """Where the chunk at `index` of the grid lies; None where it is left out, being all fill value."""
+        return self.store.stored.get(f"{self.name}/{self.zarr.chunk_key(index)}")
 
 
 def open_array(stored: StoredArray) -> Any:

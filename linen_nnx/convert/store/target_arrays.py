@@ -1,5 +1,6 @@
 """How a target array is stored: the metadata of what it is made of, with the op's axes moved."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, assert_never
@@ -8,7 +9,7 @@ from linen_nnx.convert.store.read import StoredArray
 from linen_nnx.schema.array import ArraySpec, DType
 from linen_nnx.schema.ops import Cast, Copy, Fill, Op, Ref, Stack, Take
 from linen_nnx.schema.orbax_metadata import NamedSharding
-from linen_nnx.schema.zarr import ZarrV2, ZarrV3
+from linen_nnx.schema.zarr import METADATA_KEYS, ZarrV2, ZarrV3, zarr_json
 
 _V2_TYPES = {
     DType.BOOL: "|b1",
@@ -120,3 +121,8 @@ def _zero(dtype: DType) -> object:
     if dtype.is_integer:
         return 0
     return [0.0, 0.0] if dtype in (DType.COMPLEX64, DType.COMPLEX128) else 0.0
+
+
+def metadata_document(zarr: ZarrV2 | ZarrV3) -> tuple[str, bytes]:
+    """The key of an array's metadata below its name, and the document."""
+    return METADATA_KEYS[zarr.zarr_format], json.dumps(zarr_json(zarr)).encode()

@@ -1,0 +1,78 @@
+"""Work that needs tensorstore's own codecs, or values: one chunk of a target array, however it is made."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any, assert_never
+
+from linen_nnx.convert.engine.buffers import Buffers
+from linen_nnx.convert.engine.chunks import Index
+from linen_nnx.convert.engine.evaluate import NumpyArrays
+from linen_nnx.convert.engine.routes import Items, Routed
+from linen_nnx.convert.engine.sink import Sink
+from linen_nnx.convert.store.read import open_array
+from linen_nnx.schema.ops import Cast, Copy, Fill, Op, Ref, Stack, Take
+
+Region = tuple[slice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The chunk at `index` of the array that a write makes."""
+
+    write: Routed
+    items: Items
+    index: Index
+
+    @property
+    def region(self) -> Region:
+        """Where it lies in the array."""
+        zarr = self.write.array.zarr
+        return tuple(
+            slice(at * part, min((at + 1) * part, size))
+            for at, part, size in zip(self.index, zarr.chunk_shape, zarr.shape, strict=True)
+        )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key of the chunk."""
+        return (f"{self.write.write.target.param_name}/{self.write.array.zarr.chunk_key(self.index)}",)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the chunk's elements."""
+        zarr = self.write.array.zarr
+        sizes: list[int] = [part.stop - part.start for part in self.region]
+        return prod(sizes) * zarr.spec.dtype.itemsize
+
+    @property
+    def cost(self) -> int:
+        """What is read (a chunk or more of each source), made, and encoded."""
+        return 4 * self.nbytes
+
+    def run(self, sink: Sink, buffers: Buffers) -> None:
+        """Read the regions that it needs, make it, write it."""
+        del buffers
+        made = self._read(self.write.write.op, self.region)
+        target = sink.array(self.write.write.target.param_name, self.write.array)
+        target[self.region].write(made).result()
+
+    def _read(self, op: Op, region: Region) -> Any:
+        arrays = NumpyArrays()
+        match op:
+            case Copy(source=source):
+                return self._open(source)[region].read().result()
+            case Take(of=of, axis=axis, index=index):
+                whole = self._read(of, (*region[:axis], slice(index, index + 1), *region[axis:]))
+                return arrays.take(whole, axis, 0)
+            case Stack(parts=parts, axis=axis):
+                inner = region[:axis] + region[axis + 1 :]
+                return arrays.stack([self._read(part, inner) for part in parts[region[axis]]], axis)
+            case Cast(of=of, dtype=dtype):
+                return arrays.cast(self._read(of, region), dtype)
+            case Fill(value=value):
+                raise TypeError(f"{value} is no array")
+            case _:
+                assert_never(op)
+
+    def _open(self, ref: Ref) -> Any:
+        return open_array(self.items[ref.origin].arrays[ref.path])

@@ -1,0 +1,42 @@
+"""Write the arrays of an item of plain folders: a file a chunk, copied, linked or made anew."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from linen_nnx.convert.engine import database
+from linen_nnx.convert.engine.files import bring
+from linen_nnx.convert.engine.routes import Items, Settled
+from linen_nnx.convert.engine.run import run_units, units_of, window_of, workers_of
+from linen_nnx.convert.engine.sink import Sink
+from linen_nnx.convert.store.extents import Extent
+from linen_nnx.convert.store.target_arrays import metadata_document
+from linen_nnx.schema.routing import Carriage, Effort
+
+
+def write_folders(
+    settled: Settled, items: Items, folder: Path, effort: Effort, advance: Callable[[int], None]
+) -> int:
+    """All arrays of an item; how many files were copied where links were asked for."""
+    for lock in folder.rglob("*.__lock"):
+        lock.unlink()
+    context = database.context()
+    if units := units_of(settled.writes, items):
+        sink = Sink(database.plain(folder, context), context, window_of(effort))
+        run_units(units, sink, effort, advance)
+    copied = bring(_files(settled, folder), effort.transfer, workers_of(effort))
+    for write in settled.writes:
+        if write.entry.array is not None:
+            key, document = metadata_document(write.entry.array.zarr)
+            file = folder / write.write.target.param_name / key
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(document)
+    return copied
+
+
+def _files(settled: Settled, folder: Path) -> Iterator[tuple[Path, Path]]:
+    for write in settled.writes:
+        if write.carriage is Carriage.FILE and write.chunked is not None:
+            for key, array, index in write.chunked.chunks():
+                value = array.chunk(index)
+                if isinstance(value, Extent):
+                    yield array.folder / value.file, folder / write.write.target.param_name / key

@@ -1,0 +1,115 @@
+"""Choose the route of every write of one item, from stored array metadata alone."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from linen_nnx.convert.engine.chunks import Chunked, by_chunk
+from linen_nnx.convert.store.extents import Extent, StoredValue
+from linen_nnx.convert.store.orbax_sink import TargetEntry
+from linen_nnx.convert.store.orbax_source import OrbaxItem
+from linen_nnx.convert.store.read import StoredArray
+from linen_nnx.convert.store.target_arrays import TargetArray, target_array
+from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.ops import Copy, Origin, Ref, refs
+from linen_nnx.schema.orbax_metadata import StorageForm
+from linen_nnx.schema.plan import Write
+from linen_nnx.schema.routing import Carriage, Route
+
+Items = Mapping[Origin, OrbaxItem]
+"""The opened item of each origin that a plan reads."""
+
+DataFile = tuple[Path, str]
+"""A file of stored bytes: the item's folder, and its name below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """One write with all that carrying it out needs."""
+
+    write: Write
+    route: Route
+    carriage: Carriage
+    entry: TargetEntry
+    chunked: Chunked | None
+    sources: tuple[StoredArray, ...]
+
+    @property
+    def array(self) -> TargetArray:
+        """The storage of the target array; only where there is one."""
+        if self.entry.array is None:
+            raise TypeError(f"{self.write.target} is no array")
+        return self.entry.array
+
+    def values(self) -> Iterator[tuple[StoredArray, StoredValue]]:
+        """Every stored chunk that is read, once."""
+        if self.chunked is not None:
+            for _, array, index in self.chunked.chunks():
+                if (value := array.chunk(index)) is not None:
+                    yield array, value
+            return
+        for array in self.sources:
+            for key in array.zarr.chunk_keys():
+                if (value := array.store.stored.get(f"{array.name}/{key}")) is not None:
+                    yield array, value
+
+    def extents(self) -> Iterator[tuple[DataFile, Extent]]:
+        """Those of `values` that lie in data files."""
+        for array, value in self.values():
+            if isinstance(value, Extent):
+                yield (array.folder, value.file), value
+
+
+def route(write: Write, items: Items, storage: StorageForm) -> Routed:
+    """The route of one write into an item of `storage`; how bytes travel is settled by `settle`."""
+    if not isinstance(write.value, ArrayValue):
+        entry = TargetEntry(write.target, write.value, None)
+        return Routed(write, Route.METADATA, Carriage.NONE, entry, None, ())
+
+    def stored(ref: Ref) -> StoredArray:
+        return items[ref.origin].arrays[ref.path]
+
+    array = target_array(write.op, stored, storage.zarr_format)
+    chunked = by_chunk(write.op, stored, storage.zarr_format)
+    sources = tuple(map(stored, dict.fromkeys(refs(write.op))))
+    if chunked is None:
+        entry = TargetEntry(write.target, write.value, array)
+        return Routed(write, Route.DECODE, Carriage.NONE, entry, None, sources)
+    entry = TargetEntry(write.target, write.value, replace(array, zarr=chunked.zarr))
+    chosen = Route.REFERENCE if isinstance(write.op, Copy) else Route.CHUNK
+    same_form = all(source.storage.ocdbt == storage.ocdbt for source in sources)
+    carriage = Carriage.FILE if same_form else Carriage.VALUE
+    return Routed(write, chosen, carriage, entry, chunked, sources)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The writes of one item, and the data files that come along."""
+
+    writes: tuple[Routed, ...]
+    files: dict[DataFile, int]
+    """Size of each data file that is carried over."""
+    sparse: int
+    """Data files whose values are moved instead."""
+
+
+def settle(writes: Sequence[Routed], storage: StorageForm) -> Settled:
+    """Decide which data files come along: those of which the target refers to half of the bytes or more."""
+    live: Counter[DataFile] = Counter()
+    for write in writes:
+        if write.carriage is Carriage.FILE:
+            for extent in {(file, extent) for file, extent in write.extents()}:
+                live[extent[0]] += extent[1].length
+    sizes = {file: (file[0] / file[1]).stat().st_size for file in live}
+    sparse = {file for file, size in sizes.items() if storage.ocdbt and 2 * live[file] < size}
+    settled, carried = [], set()
+    for write in writes:
+        if write.carriage is Carriage.FILE:
+            files = {file for file, _ in write.extents()}
+            if files & sparse:
+                write = replace(write, carriage=Carriage.VALUE)
+            else:
+                carried |= files
+        settled.append(write)
+    return Settled(tuple(settled), {file: sizes[file] for file in carried}, len(sparse))

@@ -1,0 +1,86 @@
+"""Run units on threads, holding no more memory than allowed."""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from linen_nnx.convert.engine.blocks import Block
+from linen_nnx.convert.engine.buffers import Buffers
+from linen_nnx.convert.engine.routes import Items, Routed
+from linen_nnx.convert.engine.sink import Sink
+from linen_nnx.convert.engine.units import Unit, moves, splits, splittable
+from linen_nnx.schema.ops import Ref
+from linen_nnx.schema.routing import Carriage, Effort, Route
+from linen_nnx.schema.zarr import chunk_grid
+
+
+def units_of(writes: Sequence[Routed], items: Items) -> list[Unit]:
+    """All work on values: what is moved one by one, and what is decoded."""
+    units: list[Unit] = []
+    together: defaultdict[tuple[Ref, int], list[Routed]] = defaultdict(list)
+    for write in writes:
+        if write.route is Route.DECODE:
+            if (whole := splittable(write)) is not None:
+                together[whole].append(write)
+            else:
+                units.extend(Block(write, items, index) for index in chunk_grid(write.array.zarr))
+        elif write.carriage is Carriage.VALUE:
+            units.extend(moves(write))
+    for (_, axis), layers in together.items():
+        units.extend(splits(layers, axis))
+    return units
+
+
+def workers_of(effort: Effort) -> int:
+    """Threads to use."""
+    return effort.workers or os.cpu_count() or 1
+
+
+def window_of(effort: Effort) -> int:
+    """The share of memory for bytes on their way to the disk."""
+    return effort.memory // 4
+
+
+def waves(costs: Sequence[int], budget: int, workers: int) -> Iterator[tuple[int, list[int]]]:
+    """Positions by the number of threads that can work on units of their cost at once; largest first."""
+    by_threads: defaultdict[int, list[int]] = defaultdict(list)
+    for position in sorted(range(len(costs)), key=lambda at: -costs[at]):
+        threads = max(1, min(workers, budget // max(1, costs[position])))
+        by_threads[threads].append(position)
+    yield from sorted(by_threads.items())
+
+
+def peak(costs: Sequence[int], effort: Effort) -> int:
+    """The bytes that `run_units` will hold at most."""
+    if not costs:
+        return 0
+    budget, workers = effort.memory - window_of(effort), workers_of(effort)
+    held = max(sum(costs[at] for at in wave[:threads]) for threads, wave in waves(costs, budget, workers))
+    return held + min(window_of(effort), 2 * sum(costs))
+
+
+def run_units(units: Sequence[Unit], sink: Sink, effort: Effort, advance: Callable[[int], None]) -> None:
+    """Run all units whose keys are not stored yet. Raises `OSError`, `ValueError`, `ConversionError`."""
+    done = sink.finished()
+    for unit in units:
+        if done.issuperset(unit.keys):
+            advance(unit.nbytes)
+    left = [unit for unit in units if not done.issuperset(unit.keys)]
+    budget = effort.memory - window_of(effort)
+    for threads, wave in waves([unit.cost for unit in left], budget, workers_of(effort)):
+        _run_wave([left[at] for at in wave], threads, sink, advance)
+    sink.flush()
+
+
+def _run_wave(units: Sequence[Unit], threads: int, sink: Sink, advance: Callable[[int], None]) -> None:
+    buffers = Buffers()
+    with ThreadPoolExecutor(threads) as pool:
+        futures = {pool.submit(unit.run, sink, buffers): unit.nbytes for unit in units}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                advance(futures[future])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -46,7 +46,9 @@ class Opened:
         self.location = locate(Path(source), step, item)
         self.item = open_item(self.location)
         self.template = None if template is None else open_item(locate(Path(template)))
-        problems = [] if target is None else target_problems(self.location.root, target, overwrite=overwrite)
+        problems = (
+            [] if target is None else target_problems(self.location.guarded, target, overwrite=overwrite)
+        )
         problems += [problem for opened in self._items() for problem in opened.problems]
         try:
             self.plan = plan_source(self.item, options, self.template)

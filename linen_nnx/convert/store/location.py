@@ -11,7 +11,7 @@ from linen_nnx.schema.errors import CheckpointError
 from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.nnx import MODEL_PARAMS, OPTIMIZER_STATE
-from linen_nnx.schema.orbax_metadata import METADATA_FILE, OCDBT_MANIFEST
+from linen_nnx.schema.orbax_metadata import CHECKPOINT_METADATA_FILE, METADATA_FILE, OCDBT_MANIFEST
 from linen_nnx.schema.path import ROOT, KeyPath
 from linen_nnx.schema.problem import Code
 
@@ -50,6 +50,12 @@ class Location(Model):
     def root(self) -> Path:
         """What the user named: run, step or item."""
         return self.run or self.step or self.item
+
+    @property
+    def guarded(self) -> Path:
+        """What no target may be written into: the source, and the step that holds an item named by itself."""
+        above = self.item.parent
+        return above if self.root == self.item and (above / CHECKPOINT_METADATA_FILE).is_file() else self.root
 
     @property
     def step_number(self) -> int | None:

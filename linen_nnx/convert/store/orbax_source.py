@@ -273,7 +273,8 @@ class _Reader:
         zarr = documents.pop(name, None)
         if zarr is None:
             self._add(Code.NOT_STORED, path, f"a stored array {name}", "no zarr metadata for it")
-            return None
+            # Something stands here, so that what mirrors it is still looked at.
+            return EmptyValue()
         return self._array(path, Holder(kind), zarr, written.get(name), shardings.get(sharding_name(name)))
 
     def _array(

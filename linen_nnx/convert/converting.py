@@ -7,6 +7,7 @@ from pathlib import Path
 
 from linen_nnx.convert.engine.commit import staged, target_problems
 from linen_nnx.convert.engine.execute import execution, parts_of, write_item
+from linen_nnx.convert.engine.journal import fingerprint
 from linen_nnx.convert.engine.progress import Progress, Silent
 from linen_nnx.convert.planner import plan as plan_source
 from linen_nnx.convert.store.location import OWN_FOLDER, Location, locate
@@ -145,9 +146,14 @@ def convert(
         source, options, template=template, target=target, overwrite=overwrite, step=step, item=item
     )
     progress.start(_nbytes(opened.plan))
-    with staged(target) as folder:
+    layout = opened.plan.target.layout
+
+    def items(folder: Path) -> list[Path]:
+        return [part.folder for part in opened.location.moved_to(folder, layout).items]
+
+    with staged(target, _fingerprint(opened, options), items) as folder:
         try:
-            placed = opened.location.moved_to(folder, opened.plan.target.layout)
+            placed = opened.location.moved_to(folder, layout)
             _write(opened, placed, effort or Effort(), progress)
             receipt = _receipt(opened, options, target, time.monotonic() - began)
             own = placed.item / OWN_FOLDER
@@ -162,6 +168,13 @@ def convert(
 
 def _nbytes(plan: Plan) -> int:
     return sum(w.value.spec.nbytes for w in plan.writes if isinstance(w.value, ArrayValue))
+
+
+def _fingerprint(opened: Opened, options: ConversionOptions) -> str:
+    """Equal as long as a conversion would do the very same."""
+    folders = {array.folder for item in opened.items.values() for array in item.arrays.values()}
+    text = f"{__version__} {options.model_dump_json()} {opened.plan.model_dump_json()}"
+    return fingerprint(text, sorted({opened.location.root, *folders}))
 
 
 def _write(opened: Opened, placed: Location, effort: Effort, progress: Progress) -> None:

@@ -3,10 +3,11 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from linen_nnx.convert.engine.journal import claim, sweep
 from linen_nnx.convert.store.location import TEMPORARY
 from linen_nnx.schema.errors import StorageError
 from linen_nnx.schema.problem import Code, Problem
@@ -42,21 +43,28 @@ def _overlap(target: Path, found: str) -> Problem:
 
 
 @contextmanager
-def staged(target: Path) -> Iterator[Path]:
-    """A folder beside `target` that becomes it if the block ends well, and is removed if not."""
+def staged(target: Path, digest: str, items: Callable[[Path], Sequence[Path]]) -> Iterator[Path]:
+    """A folder beside `target` that becomes it if the block ends well.
+
+    If the block raises, the folder is removed; if the process is interrupted or killed, it is left, and the
+    next run of the same conversion (by its `digest`) goes on from the parts of `items` that are finished.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = target.parent / f"{TEMPORARY}{target.name}-{uuid.uuid4().hex[:8]}"
-        folder.mkdir()
+        claimed = claim(target, digest)
+        sweep(claimed.folder, items(claimed.folder))
     except OSError as error:
         raise StorageError(f"cannot write beside {target}: {error}") from error
     try:
-        yield folder
-        _sync(folder)
-        _rename(folder, target)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        yield claimed.folder
+        claimed.finish()
+        _sync(claimed.folder)
+        _rename(claimed.folder, target)
+    except Exception:
+        shutil.rmtree(claimed.folder, ignore_errors=True)
         raise
+    finally:
+        claimed.release()
 
 
 def _rename(folder: Path, target: Path) -> None:

@@ -88,15 +88,18 @@ def claim(target: Path, digest: str) -> Claim:
 
 def sweep(folder: Path, items: Sequence[Path]) -> None:
     """Leave of a claimed folder only what finished parts need: the rest is made anew."""
+    if folder in items:
+        for manifest in folder.rglob(OCDBT_MANIFEST):
+            if manifest.parent.name != PARTS:
+                manifest.unlink()
+        return
     for child in folder.iterdir():
-        if child in items:
-            for manifest in child.rglob(OCDBT_MANIFEST):
-                if manifest.parent.name != PARTS:
-                    manifest.unlink()
-        elif any(child in item.parents for item in items):
+        if child in items or any(child in item.parents for item in items):
             sweep(child, items)
+        elif child.is_dir():
+            shutil.rmtree(child)
         elif child.name != _JOURNAL:
-            shutil.rmtree(child) if child.is_dir() else child.unlink()
+            child.unlink()
 
 
 def _left(target: Path) -> list[Path]:

@@ -47,8 +47,8 @@ def _link_sources(carried: Sequence[Routed], folder: Path) -> dict[str, Path]:
     for file, source in links.items():
         link = folder / file
         link.parent.mkdir(parents=True, exist_ok=True)
-        if not link.is_symlink():
-            link.symlink_to(source.resolve())
+        link.unlink(missing_ok=True)
+        link.symlink_to(source.resolve())
     return links
 
 

@@ -1,0 +1,198 @@
+"""Small states of every dtype, saved by orbax in every storage form, and what the engine makes of them."""
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from linen_nnx import DType, KeyPath
+from linen_nnx.convert.engine.execute import Part, write_item
+from linen_nnx.convert.engine.progress import Silent
+from linen_nnx.convert.engine.routes import Items, Settled, route, settle
+from linen_nnx.convert.store.location import Location
+from linen_nnx.convert.store.orbax_source import open_item
+from linen_nnx.schema.ops import Copy, Op, Origin, Ref, Stack, Take, result
+from linen_nnx.schema.path import ROOT
+from linen_nnx.schema.plan import Place, Write
+from linen_nnx.schema.routing import Effort
+from tests.support.checkpoints import Storage, random_leaf, tree_of
+from tests.support.entries import Keys
+
+LAYERS = 3
+NOT_STORED = {"uint2", "uint4", "float8_e4m3"}
+"""Dtypes that tensorstore cannot write."""
+WIDE = {"int64", "uint64", "float64", "complex128"}
+"""Dtypes that jax has with x64 alone: saved from numpy."""
+DTYPES = [dtype.value for dtype in DType if dtype.value not in NOT_STORED]
+FEW = ["bool", "int4", "int16", "float8_e4m3fn", "bfloat16", "float32", "float64", "complex64"]
+"""One of each kind and width."""
+KEYS = ["threefry2x32", "unsafe_rbg"]
+
+Values = dict[str, tuple[str, tuple[int, ...], bytes]]
+"""By name: dtype (of a typed key, its implementation), shape, bytes."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a state was saved, and how."""
+
+    storage: Storage
+    chunks: str
+
+    def __str__(self) -> str:
+        return f"{self.storage}-{self.chunks}"
+
+    @property
+    def dtypes(self) -> list[str]:
+        return DTYPES if self.chunks == "whole" else FEW
+
+
+def _spec(dtype: str, shape: str) -> str:
+    return f"{dtype}[{shape}]{' (np.ndarray)' if dtype in WIDE else ''}"
+
+
+def state(dtypes: Sequence[str]) -> Any:
+    """One array as it is, layers one by one, and layers stacked on axis 1, of each dtype."""
+    specs: dict[Keys, str] = {}
+    for dtype in dtypes:
+        specs["plain", dtype] = _spec(dtype, "4,6")
+        specs["scan", dtype] = _spec(dtype, f"4,{LAYERS},6")
+        specs |= {("layers", str(n), dtype): _spec(dtype, "4,6") for n in range(LAYERS)}
+    for impl in KEYS:
+        specs["plain", impl] = f"key<{impl}>[]"
+        specs["scan", impl] = f"key<{impl}>[4,{LAYERS}]"
+        specs |= {("layers", str(n), impl): f"key<{impl}>[4]" for n in range(LAYERS)}
+    return tree_of({path: random_leaf(spec, str(path)) for path, spec in specs.items()})
+
+
+def save(written: Written, folder: Path) -> None:
+    """Save `state` at `folder`, in many chunks or one an array; sharded over devices if there are several."""
+    tree, small = state(written.dtypes), written.chunks == "small"
+    if len(jax.devices()) > 1:
+        mesh = jax.sharding.Mesh(np.array(jax.devices()), ("x",))
+        tree = jax.tree.map(lambda leaf: _sharded(leaf, mesh), tree)
+    storage = written.storage
+    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=storage.ocdbt, use_zarr3=storage.zarr_format == 3)
+    save_args = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=16 if small else None), tree)
+    with ocp.Checkpointer(handler) as checkpointer:
+        checkpointer.save(folder, args=ocp.args.PyTreeSave(tree, save_args=save_args))
+
+
+def _sharded(leaf: Any, mesh: Any) -> Any:
+    if not isinstance(leaf, jax.Array) or leaf.ndim < 2:
+        return leaf
+    by_rows = jax.P("x")  # type: ignore[no-untyped-call]  # jax says nothing of it
+    return jax.device_put(leaf, jax.sharding.NamedSharding(mesh, by_rows))
+
+
+def save_sharded(written: Written, folder: Path) -> None:
+    """The same on four devices, which need a process of their own."""
+    code = (
+        "from pathlib import Path; from tests.engine.states import *\n"
+        f"save(Written(Storage({written.storage.ocdbt}, {written.storage.zarr_format}), 'sharded'), "
+        f"Path({str(folder)!r}))"
+    )
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    root = Path(__file__).parent.parent.parent
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root, env=flags, capture_output=True)
+
+
+def restored(folder: Path) -> Values:
+    """What orbax restores, bit for bit."""
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        found = checkpointer.metadata(folder).item_metadata.tree
+        wanted = jax.tree.map(lambda leaf: _args(leaf, here), found)
+        tree = checkpointer.restore(folder, args=ocp.args.PyTreeRestore(restore_args=wanted))
+    return {
+        ".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path): _bits(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _args(leaf: Any, here: Any) -> ocp.RestoreArgs:
+    """To this one device, whatever it was saved from; numpy arrays stay what they are."""
+    if getattr(leaf, "sharding", None) is None:
+        return ocp.RestoreArgs()
+    return ocp.ArrayRestoreArgs(sharding=here)
+
+
+def _bits(leaf: Any) -> tuple[str, tuple[int, ...], bytes]:
+    if isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        words = np.asarray(jax.random.key_data(leaf))
+        return f"key<{jax.random.key_impl(leaf)}>", words.shape, words.tobytes()
+    array = np.asarray(leaf)
+    return str(array.dtype), array.shape, array.tobytes()
+
+
+def conversions(written: Written) -> dict[str, Op]:
+    """A rename, two stacks and an unstack of every dtype, by the target's name."""
+    ops: dict[str, Op] = {}
+    for kind in [*written.dtypes, *KEYS]:
+        layers = tuple(_copy("layers", str(n), kind) for n in range(LAYERS))
+        ops[f"renamed.{kind}"] = _copy("plain", kind)
+        if kind in FEW:
+            ops[f"first.{kind}"] = Stack(parts=layers, axis=0)
+        ops[f"second.{kind}"] = Stack(parts=layers, axis=1)
+        ops |= {f"layer_{n}.{kind}": Take(of=_copy("scan", kind), axis=1, index=n) for n in range(LAYERS)}
+    return ops
+
+
+def _copy(*names: str) -> Copy:
+    return Copy(source=Ref(path=KeyPath.of(*names)))
+
+
+def expected(source: Values, ops: dict[str, Op]) -> Values:
+    """The same by numpy, of what orbax restores from the source."""
+    out: Values = {}
+    for name, op in ops.items():
+        match op:
+            case Copy(source=ref):
+                out[name] = source[ref.path.param_name]
+            case Stack(parts=parts, axis=axis):
+                found = [source[part.source.path.param_name] for part in parts if isinstance(part, Copy)]
+                arrays = [_words(value) for value in found]
+                stacked = np.stack(arrays, axis)
+                out[name] = (found[0][0], stacked.shape[:-1], stacked.tobytes())
+            case Take(of=Copy(source=ref), axis=axis, index=index):
+                value = source[ref.path.param_name]
+                taken = np.ascontiguousarray(np.take(_words(value), index, axis))
+                out[name] = (value[0], taken.shape[:-1], taken.tobytes())
+            case _:
+                raise AssertionError(op)
+    return out
+
+
+def _words(value: tuple[str, tuple[int, ...], bytes]) -> "np.ndarray[Any, Any]":
+    """The bytes of each element on a last axis of their own, so that any dtype will do."""
+    _, shape, data = value
+    raw = np.frombuffer(data, np.uint8)
+    return raw.reshape(*shape, raw.size // int(np.prod(shape)))
+
+
+def opened(folder: Path) -> Items:
+    """The item at `folder` as the source of a plan."""
+    item = open_item(Location(item=folder))
+    assert item.problems == ()
+    return {Origin.SOURCE: item}
+
+
+def write(ops: Mapping[str, Op], source: Path, target: Path, effort: Effort | None = None) -> Settled:
+    """Let the engine write `ops` into an item at `target`, in the storage form of the source."""
+    items = opened(source)
+    item = items[Origin.SOURCE]
+    values = {entry.path: entry.value for entry in item.inventory.entries}
+    writes = [
+        Write(target=KeyPath.of(*name.split(".", 1)), value=result(op, lambda ref: values[ref.path]), op=op)
+        for name, op in ops.items()
+    ]
+    settled = settle([route(one, items, item.storage) for one in writes], item.storage)
+    part = Part(Place.ITEM, ROOT, settled)
+    write_item(part, items, target, item.storage, None, effort or Effort(), Silent())
+    return settled

@@ -1,0 +1,74 @@
+"""The engine's small parts: codecs, buffers, waves, metadata of chunked arrays."""
+
+import random
+
+import numpy as np
+import pytest
+import tensorstore as ts
+
+from linen_nnx.convert.engine.codec import chunk_codec, chunk_nbytes, crc32c
+from linen_nnx.convert.engine.run import peak, waves
+from linen_nnx.convert.store.target_arrays import fresh_zarr
+from linen_nnx.schema.array import ArraySpec, DType
+from linen_nnx.schema.routing import Effort
+from linen_nnx.schema.zarr import parse_zarr, zarr_json
+
+
+def test_crc32c_is_castagnoli() -> None:
+    assert crc32c(b"123456789") == 0xE3069283
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("dtype", [DType.FLOAT32, DType.BFLOAT16, DType.BOOL, DType.INT4, DType.COMPLEX64])
+def test_chunks_are_those_of_tensorstore(zarr_format: int, dtype: DType) -> None:
+    zarr = fresh_zarr(ArraySpec(shape=(5, 7), dtype=dtype), zarr_format, (5, 7))
+    driver, key = ("zarr", "0.0") if zarr_format == 2 else ("zarr3", "c/0/0")
+    store = ts.KvStore.open({"driver": "memory"}).result()
+    spec = {"driver": driver, "kvstore": "memory://", "metadata": zarr_json(zarr)}
+    context = ts.Context()
+    array = ts.open(spec, create=True, context=context).result()
+    values = np.random.default_rng(0).integers(0, 2, (5, 7)).astype(array.dtype.numpy_dtype)
+    array.write(values).result()
+    store = array.kvstore
+    codec = chunk_codec(zarr)
+    assert codec is not None
+    out = memoryview(bytearray(chunk_nbytes(zarr)))
+    codec.decode(memoryview(store.read(key).result().value), out)
+    assert bytes(out) == values.tobytes()
+    other = np.flip(values).copy()
+    store.write(key, codec.encode(memoryview(other.tobytes()))).result()
+    again = ts.open(spec, open=True, context=context, recheck_cached_data=True).result()
+    assert again.read().result().tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_damaged_chunk_is_refused(zarr_format: int) -> None:
+    zarr = fresh_zarr(ArraySpec(shape=(64,), dtype=DType.FLOAT32), zarr_format, (64,))
+    codec = chunk_codec(zarr)
+    assert codec is not None
+    whole = codec.encode(memoryview(bytes(range(256))))
+    for damaged in (whole[:-1], whole[:10], b"", whole[:5] + b"\xff" * 8 + whole[13:]):
+        with pytest.raises(ValueError, match="shard|chunk"):
+            codec.decode(memoryview(damaged), memoryview(bytearray(256)))
+    with pytest.raises(ValueError, match="bytes"):
+        codec.decode(memoryview(whole), memoryview(bytearray(255)))
+
+
+def test_units_run_on_as_many_threads_as_memory_allows() -> None:
+    rng = random.Random(0)
+    costs = [rng.randrange(1, 200) for _ in range(500)]
+    seen: list[int] = []
+    for threads, positions in waves(costs, 256, 4):
+        largest = max(costs[at] for at in positions)
+        assert threads == 1 or threads * largest <= 256
+        assert threads == 4 or (threads + 1) * min(costs[at] for at in positions) > 256
+        seen += positions
+    assert sorted(seen) == list(range(500))
+    assert peak(costs, Effort(memory=400, workers=4)) <= 400
+
+
+def test_codecs_that_are_not_ours_are_left_to_tensorstore() -> None:
+    zarr = fresh_zarr(ArraySpec(shape=(4,), dtype=DType.FLOAT32), 2, (4,))
+    for change in ({"compressor": {"id": "blosc"}}, {"order": "F"}, {"filters": [{"id": "delta"}]}):
+        assert chunk_codec(zarr.model_copy(update=change)) is None
+    assert parse_zarr(b'{"zarr_format":2,"shape":[4],"chunks":[4],"dtype":"<f4"}').chunk_shape == (4,)

@@ -1,0 +1,105 @@
+"""An interrupted conversion goes on where it stopped, or starts anew; it never mixes two."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from linen_nnx import ConversionOptions, LayerStacking, convert, verify
+from linen_nnx.convert.engine import units
+from linen_nnx.convert.engine.buffers import Buffers
+from linen_nnx.convert.engine.sink import Sink
+from linen_nnx.convert.store.location import TEMPORARY
+from tests.support.checkpoints import STORAGES, Storage, save_item
+
+APART = ConversionOptions(stacking=LayerStacking.UNSTACKED)
+
+
+def linen(folder: Path, storage: Storage, seed: int = 0) -> Path:
+    """Scanned layers of eight arrays."""
+    rng = np.random.default_rng(seed)
+    layers = {f"dense_{n}": {"kernel": rng.standard_normal((6 + n, 4, 9 + n), np.float32)} for n in range(8)}
+    return save_item({"params": {"params": {"decoder": {"layers": layers}}}}, folder, storage)
+
+
+class Killed(BaseException):
+    """As if the process had been."""
+
+
+def interrupt(source: Path, target: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Convert, but stop after some units of work."""
+    done: list[units.Split] = []
+    run = units.Split.run
+
+    def counted(unit: units.Split, sink: Sink, buffers: Buffers) -> None:
+        if len(done) >= after:
+            raise Killed
+        run(unit, sink, buffers)
+        sink.flush()
+        done.append(unit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(units.Split, "run", counted)
+        with pytest.raises(Killed):
+            convert(source, target, options=APART)
+
+
+def left(target: Path) -> list[Path]:
+    return [child for child in target.parent.iterdir() if child.name.startswith(TEMPORARY)]
+
+
+@pytest.mark.parametrize("storage", STORAGES, ids=str)
+def test_a_rerun_does_only_what_is_left(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = linen(tmp_path / "source", storage), tmp_path / "target"
+    interrupt(source, target, monkeypatch, 5)
+    assert not target.exists()
+    assert len(left(target)) == 1
+    ran: list[units.Split] = []
+    run = units.Split.run
+
+    def counted(unit: units.Split, sink: Sink, buffers: Buffers) -> None:
+        ran.append(unit)
+        run(unit, sink, buffers)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(units.Split, "run", counted)
+        convert(source, target, options=APART)
+    assert len(ran) <= 3
+    assert left(target) == []
+    assert verify(target, source, restore=True) == []
+
+
+def test_another_source_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "target"
+    interrupt(linen(tmp_path / "one", Storage()), target, monkeypatch, 5)
+    other = linen(tmp_path / "other", Storage(), seed=1)
+    convert(other, target, options=APART)
+    assert left(target) == []
+    assert verify(target, other) == []
+
+
+def test_a_killed_process_leaves_no_target_and_a_rerun_finishes(tmp_path: Path) -> None:
+    source, target = linen(tmp_path / "source", Storage()), tmp_path / "target"
+    code = (
+        "import sys, time; from linen_nnx import convert, ConversionOptions, LayerStacking\n"
+        "from linen_nnx.convert.engine import units; run = units.Split.run\n"
+        "units.Split.run = lambda unit, *rest: (run(unit, *rest), time.sleep(0.5))\n"
+        "convert(sys.argv[1], sys.argv[2], options=ConversionOptions(stacking=LayerStacking.UNSTACKED))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(source), str(target)])
+    for _ in range(600):
+        if any(list(folder.rglob("d/*")) for folder in left(target)):
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not target.exists()
+    convert(source, target, options=APART)
+    assert left(target) == []
+    assert verify(target, source) == []

@@ -1,0 +1,107 @@
+"""Every route gives the same bits: as decoding does, and as orbax and numpy do."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from linen_nnx.convert.engine import routes
+from linen_nnx.schema.ops import Copy, Op, Ref, Stack, Take
+from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.routing import Carriage, Effort, Route, Transfer
+from tests.engine.conftest import Sources
+from tests.engine.states import LAYERS, Written, conversions, expected, restored, write
+from tests.support.checkpoints import STORAGES, Storage, files_of
+
+CASES = [Written(storage, chunks) for storage in STORAGES for chunks in ("whole", "small", "sharded")]
+
+
+@pytest.mark.parametrize("written", CASES, ids=str)
+def test_every_route_and_decoding_give_the_bits_that_orbax_and_numpy_give(
+    written: Written, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, ops = sources(written), conversions(written)
+    before, wanted = files_of(source), expected(restored(source), ops)
+    settled = write(ops, source, tmp_path / "target")
+    chosen = {route.write.target.names[0]: route.route for route in settled.writes}
+    assert chosen["renamed"] is Route.REFERENCE
+    assert chosen["second"] is Route.CHUNK
+    assert restored(tmp_path / "target") == wanted
+    monkeypatch.setattr(routes, "by_chunk", lambda *_: None)
+    settled = write(ops, source, tmp_path / "decoded")
+    assert {route.route for route in settled.writes} == {Route.DECODE}
+    assert restored(tmp_path / "decoded") == wanted
+    assert files_of(source) == before
+
+
+@pytest.mark.parametrize("storage", STORAGES, ids=str)
+def test_layers_come_apart_again_without_decoding(storage: Storage, sources: Sources, tmp_path: Path) -> None:
+    """Stacks that we made are chunked by layer, whatever the chunks of the layers."""
+    written = Written(storage, "small")
+    source = sources(written)
+    stacks = {name: op for name, op in conversions(written).items() if isinstance(op, Stack) and op.axis == 1}
+    write(stacks, source, tmp_path / "stacked")
+    shutil.copytree(tmp_path / "stacked", tmp_path / "moved")
+    settled = write(_apart(stacks), tmp_path / "moved", tmp_path / "apart")
+    assert {route.route for route in settled.writes} == {Route.CHUNK}
+    shutil.rmtree(tmp_path / "stacked")
+    shutil.rmtree(tmp_path / "moved")
+    layers = {f"layers.{name}": value for name, value in restored(tmp_path / "apart").items()}
+    assert layers == {name: value for name, value in restored(source).items() if name.startswith("layers.")}
+
+
+def _apart(stacks: Iterable[str]) -> dict[str, Op]:
+    """Every layer of every stack, by `<layer>.<dtype>`."""
+    whole = {name: Copy(source=Ref(path=KeyPath.of(*name.split(".", 1)))) for name in stacks}
+    return {
+        f"{n}.{name.partition('.')[2]}": Take(of=copy, axis=1, index=n)
+        for name, copy in whole.items()
+        for n in range(LAYERS)
+    }
+
+
+@pytest.mark.parametrize("storage", STORAGES, ids=str)
+def test_a_linked_target_shares_the_bytes_and_outlives_the_source(
+    storage: Storage, sources: Sources, tmp_path: Path
+) -> None:
+    written = Written(storage, "sharded")
+    shutil.copytree(sources(written), tmp_path / "source")
+    ops = {name: op for name, op in conversions(written).items() if not name.startswith("layer_")}
+    wanted = expected(restored(tmp_path / "source"), ops)
+    write(ops, tmp_path / "source", tmp_path / "target", Effort(transfer=Transfer.LINK))
+    shared = {f.stat().st_ino for f in (tmp_path / "source").rglob("*") if f.is_file()}
+    assert any(file.stat().st_ino in shared for file in (tmp_path / "target").rglob("*"))
+    assert not any(path.is_symlink() for path in (tmp_path / "target").rglob("*"))
+    shutil.rmtree(tmp_path / "source")
+    assert restored(tmp_path / "target") == wanted
+
+
+def test_another_filesystem_makes_copies_of_links(
+    sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = Written(Storage(), "small")
+    source = sources(written)
+    ops = {name: op for name, op in conversions(written).items() if name.startswith("renamed")}
+
+    def refused(*_: object) -> None:
+        raise OSError(18, os.strerror(18))
+
+    monkeypatch.setattr(os, "link", refused)
+    monkeypatch.setattr(os, "copy_file_range", refused)
+    write(ops, source, tmp_path / "target", Effort(transfer=Transfer.LINK))
+    assert restored(tmp_path / "target") == expected(restored(source), ops)
+
+
+def test_values_are_moved_where_most_of_a_file_would_be_dead(sources: Sources, tmp_path: Path) -> None:
+    written = Written(Storage(), "small")
+    source = sources(written)
+    ops = {name: op for name, op in conversions(written).items() if name == "second.float64"}
+    settled = write(ops, source, tmp_path / "target")
+    ways = Counter(write.carriage for write in settled.writes)
+    large = any(True for write in settled.writes for _ in write.extents())
+    assert ways == {Carriage.VALUE if large else Carriage.FILE: 1}
+    assert restored(tmp_path / "target") == expected(restored(source), ops)
+    assert sum(f.stat().st_size for f in tmp_path.rglob("d/*")) < 4096

@@ -119,7 +119,7 @@ class TrainState(Model):
 
     def check(self) -> list[Problem]:
         """Every broken invariant: addresses are unique, the step is a count, moments fit parameters."""
-        return [*self._repeated(), *self._bad_step(), *self._bad_moments()]
+        return [*self._repeated(), *self._bad_step(), *self._bad_chains(), *self._bad_moments()]
 
     def _repeated(self) -> Iterator[Problem]:
         names: Iterable[str] = (
@@ -137,6 +137,22 @@ class TrainState(Model):
         if not isinstance(value, ArrayValue) or not value.spec.dtype.is_integer or value.spec.shape:
             yield Problem(
                 code=Code.WRONG_KIND, path=ROOT / "step", expected="an integer scalar", found=str(value)
+            )
+
+    def _bad_chains(self) -> Iterator[Problem]:
+        """Positions of a chain are sequence indices here: a digit that is left stands among names."""
+        chains = {
+            item.at[: depth + 1]
+            for item in self.optimizer
+            for depth, key in enumerate(item.at)
+            if isinstance(key, DictKey) and key.name.isdecimal()
+        }
+        for at in sorted(chains, key=KeyPath.natural):
+            yield Problem(
+                code=Code.WRONG_KIND,
+                path=optimizer_address(at, None),
+                expected="positions of an optax chain, or named fields",
+                found="a position among named fields",
             )
 
     def _bad_moments(self) -> Iterator[Problem]:

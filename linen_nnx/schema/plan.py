@@ -12,6 +12,7 @@ from typing import Self
 from pydantic import model_validator
 
 from linen_nnx.schema.array import ArrayValue, Value
+from linen_nnx.schema.coverage import unread_parts
 from linen_nnx.schema.layout import Form
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.ops import Op, OpError, Origin, Ref, refs, result
@@ -117,7 +118,9 @@ class Plan(Model):
         dropped = {drop.source for drop in self.drops}
         known = {entry.source for entry in self.inputs}
         owed = {ref for ref in known if ref.origin is not Origin.TEMPLATE}
+        in_part = unread_parts([w.op for w in self.writes], {i.source: i.value for i in self.inputs}, owed)
         return [
+            *(f"{ref} is read in part: {part} is neither written nor dropped" for ref, part in in_part),
             *(f"{ref} is neither read nor dropped" for ref in sorted(owed - read - dropped, key=str)),
             *(f"{ref} is read and dropped at once" for ref in sorted(read & dropped, key=str)),
             *(f"{ref} is not an entry" for ref in sorted((read | dropped) - known, key=str)),

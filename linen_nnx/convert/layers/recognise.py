@@ -51,6 +51,13 @@ def recognise(variables: Sequence[Variable]) -> tuple[LayerGroup, ...]:
     return tuple(groups)
 
 
+def recount(group: LayerGroup, variables: Sequence[Variable], axis: int) -> LayerGroup:
+    """The group as it is if its layers are stacked on `axis`, one of those that its shapes allow."""
+    found = collect(variables)[group.parent, group.name]
+    slots = slots_of(found.stacks, sorted(found.layers), group.name, axis)
+    return group.model_copy(update={"slots": slots, "count": len(slots), "axes": (axis,)})
+
+
 def collect(variables: Sequence[Variable]) -> dict[_Key, Seen]:
     """What stands in layers, by parent and group name."""
     seen: dict[_Key, Seen] = defaultdict(Seen)

@@ -73,25 +73,33 @@ class Restacking:
 
 @dataclass(frozen=True, slots=True)
 class Restacked:
-    """Leaves at their new paths; `apart` could not be stacked and stand layer by layer."""
+    """Leaves at their new paths; `apart` could not be stacked, as `problems` say, and stand layer by layer.
+
+    `faults` are of leaves that could not even be taken apart.
+    """
 
     leaves: dict[KeyPath, Leaf]
     apart: dict[KeyPath, Leaf]
     problems: list[Problem]
+    faults: list[Problem]
 
 
 def restack(leaves: Mapping[KeyPath, Leaf], how: Restacking) -> Restacked:
     """Restack the leaves of one group. All of them stand in it (`place_of`)."""
     layers: dict[KeyPath, dict[int, Leaf]] = defaultdict(dict)
+    faults: list[Problem] = []
     for path, leaf in leaves.items():
         place = how.place_of(path)
         assert place is not None
+        if fault := _not_stacked(path, leaf, [index for _, index in how.places[place]], how.axis_before):
+            faults.append(fault)
+            continue
         for layer, index in how.places[place]:
             one = leaf
             for position in index:
                 one = _take(one, how.axis_before, position)
             layers[path[len(place) :]][layer] = one
-    out = Restacked({}, {}, [])
+    out = Restacked({}, {}, [], faults)
     stacks: dict[KeyPath, dict[Index, int]] = defaultdict(dict)
     for layer, slot in enumerate(table(how.after)):
         stacks[slot.path][slot.index] = layer
@@ -99,6 +107,24 @@ def restack(leaves: Mapping[KeyPath, Leaf], how: Restacking) -> Restacked:
         for path, wanted in stacks.items():
             _put_together(path, rest, wanted, by_layer, how, out)
     return out
+
+
+def _not_stacked(path: KeyPath, leaf: Leaf, indices: Sequence[Index], axis: int) -> Problem | None:
+    """A leaf below a stack whose axes are not the stack's."""
+    if not isinstance(leaf.value, ArrayValue):
+        return None
+    lengths = tuple(max(column) + 1 for column in zip(*indices, strict=True))
+    spec = leaf.value.spec
+    found = spec.shape[axis : axis + len(lengths)] if logical_rank(spec) >= axis + len(lengths) else ()
+    if found == lengths:
+        return None
+    return Problem(
+        code=Code.LAYERS_NOT_STACKABLE,
+        path=path,
+        expected=f"{' x '.join(map(str, lengths))} layers from axis {axis} on",
+        found=str(leaf.value),
+        hint="it is no slice of a stack; keep the layers as they are",
+    )
 
 
 def _take(leaf: Leaf, axis: int, index: int) -> Leaf:

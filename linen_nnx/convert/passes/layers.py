@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from linen_nnx.convert.layers.check import layer_gaps, unlike_layers, unrestackable
+from linen_nnx.convert.layers.recognise import recount
 from linen_nnx.convert.layers.restack import Restacking, restack
 from linen_nnx.convert.layers.target import LayerForm, axis_before, target_group
 from linen_nnx.convert.passes.runner import Passed
@@ -74,6 +75,8 @@ class _Work:
     def restack(self, group: LayerGroup, form: LayerForm) -> None:
         """Rewrite all that stands in `group`."""
         axis, faults = axis_before(group, form)
+        if group.stacking is LayerStacking.STACKED and axis in group.axes:
+            group = recount(group, self._given, axis)
         after, odd = target_group(group, form, self._given)
         self.problems.extend([*faults, *odd])
         self.groups.append(after)
@@ -87,6 +90,7 @@ class _Work:
         by_collection, kept = _grouped(self.variables, how, _slot_of, lambda v: v.slot.collection)
         for collection, leaves in by_collection.items():
             done = restack(leaves, how if collection == PARAMS else _aux(how))
+            self.problems.extend(_of_variable(collection, problem) for problem in done.faults)
             kept.extend(_variable(collection, path, leaf) for path, leaf in done.leaves.items())
             if collection == PARAMS:
                 self.problems.extend(_of_variable(collection, problem) for problem in done.problems)
@@ -109,7 +113,8 @@ class _Work:
                 )
                 continue
             done = restack(leaves, how if collection == PARAMS else _aux(how))
-            self.problems.extend(_of_moment(at, collection, problem) for problem in done.problems)
+            faults = [*done.faults, *done.problems]
+            self.problems.extend(_of_moment(at, collection, problem) for problem in faults)
             kept.extend(
                 OptimizerLeaf(
                     at=at, mirrors=Slot(collection=collection, path=path), factored=factored, leaf=leaf

@@ -88,47 +88,53 @@ Mirror = list[tuple[Entry, Slot]]
 
 
 def _mirror(node: "Tree | Entry", trees: Mapping[str, Tree]) -> Mirror | None:
-    """The slots of a subtree that mirrors variables, else None."""
+    """The slots of a subtree that mirrors variables, else None.
+
+    A few paths that no variable has do not unmake a mirror: they get a slot like the rest, and are refused
+    for what they are, moments of no parameter.
+    """
     if isinstance(node, Entry):
         return None
-    for name, tree in trees.items():
-        if (found := _matched(node, tree, name)) and _shapes_agree(found, trees):
-            return found
-    if all(isinstance(key, DictKey) and key.name in trees for key in node):
-        levels = [_matched(child, trees[str(key)], str(key)) for key, child in _items(node)]
-        found = [pair for level in levels for pair in level or []]
-        if all(level is not None for level in levels) and _shapes_agree(found, trees):
-            return found
-    return None
+    candidates = [_matched([(node, tree, ROOT, name)]) for name, tree in trees.items()]
+    levels: list[_Pending] = [
+        (child, trees.get(_name(key), {}), ROOT, _name(key)) for key, child in node.items()
+    ]
+    candidates.append(_matched(levels))
+    found, foreign = max(candidates, key=lambda candidate: len(candidate[0]))
+    if len(found) <= len(foreign) or not _shapes_agree(found, trees):
+        return None
+    return [*found, *foreign]
 
 
-def _items(node: Tree) -> list[tuple[str, "Tree | Entry"]]:
-    return [(key.name, child) for key, child in node.items() if isinstance(key, DictKey)]
+def _name(key: Key) -> str:
+    return str(key.index) if isinstance(key, SequenceKey) else key.name
 
 
-def _matched(node: "Tree | Entry", tree: "Tree | Entry", collection: str) -> Mirror | None:
-    """Pairs of optimizer entry and slot where `node` is a subset of `tree`, else None."""
-    pairs: Mirror = []
-    pending: list[tuple[Tree | Entry, Tree | Entry, KeyPath]] = [(node, tree, ROOT)]
+_Pending = tuple["Tree | Entry", "Tree | Entry", KeyPath, str]
+
+
+def _matched(pending: "list[_Pending]") -> tuple[Mirror, Mirror]:
+    """Optimizer entries whose paths variables have, and those whose paths none has, with their slots."""
+    found: Mirror = []
+    foreign: Mirror = []
     while pending:
-        ours, theirs, path = pending.pop()
+        ours, theirs, path, collection = pending.pop()
         if isinstance(ours, Entry):
             # An empty may stand for a whole module; an array stands for one parameter.
-            if isinstance(theirs, dict) and not isinstance(ours.value, EmptyValue):
-                return None
-            pairs.append((ours, Slot(collection=collection, path=path)))
+            fits = isinstance(theirs, Entry) or (bool(theirs) and isinstance(ours.value, EmptyValue))
+            (found if fits else foreign).append((ours, Slot(collection=collection, path=path)))
             continue
-        if isinstance(theirs, Entry) or not ours.keys() <= theirs.keys():
-            return None
-        pending.extend((child, theirs[key], KeyPath((*path.keys, key))) for key, child in ours.items())
-    return pairs
+        below = theirs if isinstance(theirs, dict) else {}
+        pending.extend(
+            (child, below.get(key, {}), KeyPath((*path.keys, key)), collection) for key, child in ours.items()
+        )
+    return found, foreign
 
 
 def _parameter(slot: Slot, trees: Mapping[str, Tree]) -> Value | None:
-    node: Tree | Entry = trees[slot.collection]
+    node: Tree | Entry = trees.get(slot.collection, {})
     for key in slot.path:
-        assert isinstance(node, dict)
-        node = node[key]
+        node = node.get(key, {}) if isinstance(node, dict) else {}
     return node.value if isinstance(node, Entry) else None
 
 

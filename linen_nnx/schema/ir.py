@@ -157,16 +157,30 @@ class TrainState(Model):
 
     def _bad_moments(self) -> Iterator[Problem]:
         values = {variable.slot: variable.leaf.value for variable in self.variables}
+        modules = {(slot.collection, slot.path[:n]) for slot in values for n in range(len(slot.path))}
         for moment in self.optimizer:
-            if moment.mirrors is None or moment.factored or moment.mirrors not in values:
+            slot = moment.mirrors
+            if slot is None:
                 continue
-            parameter, value = values[moment.mirrors], moment.leaf.value
-            if not (isinstance(parameter, ArrayValue) and isinstance(value, ArrayValue)):
-                continue
-            if value.spec.shape != parameter.spec.shape:
+            if slot in values:
+                yield from _misshapen(moment, slot, values[slot])
+            elif (slot.collection, slot.path) not in modules:
                 yield Problem(
-                    code=Code.MOMENT_MISMATCH,
-                    path=optimizer_address(moment.at, moment.mirrors),
-                    expected=f"the shape of its parameter, {parameter.spec}",
-                    found=str(value),
+                    code=Code.UNKNOWN_ENTRY,
+                    path=optimizer_address(moment.at, slot),
+                    expected="only moments of the model's parameters",
+                    found=f"{moment.leaf.value}, where the model has nothing",
                 )
+
+
+def _misshapen(moment: OptimizerLeaf, slot: Slot, parameter: Value) -> Iterator[Problem]:
+    value = moment.leaf.value
+    if moment.factored or not (isinstance(parameter, ArrayValue) and isinstance(value, ArrayValue)):
+        return
+    if value.spec.shape != parameter.spec.shape:
+        yield Problem(
+            code=Code.MOMENT_MISMATCH,
+            path=optimizer_address(moment.at, slot),
+            expected=f"the shape of its parameter, {parameter.spec}",
+            found=str(value),
+        )

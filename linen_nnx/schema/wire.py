@@ -1,7 +1,6 @@
 """What the wire layouts share."""
 
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Self
 
@@ -105,9 +104,15 @@ def leaf_at(inventory: Inventory, path: KeyPath) -> ArrayValue | None:
 def wrapped_paths(entries: Sequence[Entry]) -> set[KeyPath]:
     """The paths that end in a wrapper's `value`: a last key of exactly that name, without siblings.
 
-    A variable may be *named* `value`, or `cached_value`.
+    A variable may be *named* `value`, or `cached_value`. The entries are in an inventory's order, in which
+    all that stands below one place stands together.
     """
-    children = Counter(entry.path[:-1] for entry in entries if len(entry.path))
-    return {
-        e.path for e in entries if len(e.path) and e.path.names[-1] == VALUE and children[e.path[:-1]] == 1
-    }
+    paths = [entry.path for entry in entries]
+    wrapped = set()
+    for index, path in enumerate(paths):
+        if len(path) < 2 or path.names[-1] != VALUE:
+            continue
+        beside = paths[max(index - 1, 0) : index] + paths[index + 1 : index + 2]
+        if not any(other.startswith(path[:-1]) for other in beside):
+            wrapped.add(path)
+    return wrapped

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from linen_nnx.convert.layers.recognise import recount
 from linen_nnx.convert.store.protocol import Side
 from linen_nnx.convert.variables import classify
 from linen_nnx.schema.inventory import Entry
 from linen_nnx.schema.ir import PARAMS, Leaf, OptimizerLeaf, TrainState, Variable, is_field
-from linen_nnx.schema.layout import Form, Layout, Route
+from linen_nnx.schema.layout import Form, LayerStacking, Layout, Route
 from linen_nnx.schema.ops import Copy, Origin, Ref
 from linen_nnx.schema.path import ROOT, AttributeKey, DictKey, KeyPath
 from linen_nnx.schema.plan import Place, Write
@@ -14,9 +15,13 @@ from linen_nnx.schema.residue import Kept, OptimizerAddress, Residue, VariableAd
 
 
 def with_side(state: TrainState, side: Side | None) -> TrainState:
-    """The state with what an earlier conversion kept beside it."""
+    """The state with what an earlier conversion kept beside it, and with what it knew of the layers."""
     if side is None:
         return state
+    axis = side.residue.layer_axis
+    groups = tuple(
+        recount(g, state.variables, axis) if axis is not None and axis in g.axes else g for g in state.groups
+    )
     variables, optimizer = list(state.variables), list(state.optimizer)
     for kept in side.residue.kept:
         leaf = Leaf(value=kept.value, op=Copy(source=Ref(origin=Origin.SIDE, path=kept.path)))
@@ -25,7 +30,9 @@ def with_side(state: TrainState, side: Side | None) -> TrainState:
                 variables.append(Variable(slot=slot, leaf=leaf))
             case OptimizerAddress(at=at, mirrors=mirrors):
                 optimizer.append(OptimizerLeaf(at=at, mirrors=mirrors, leaf=leaf))
-    return state.model_copy(update={"variables": tuple(variables), "optimizer": tuple(optimizer)})
+    return state.model_copy(
+        update={"variables": tuple(variables), "optimizer": tuple(optimizer), "groups": groups}
+    )
 
 
 def side_writes(state: TrainState) -> tuple[list[Write], list[Kept]]:
@@ -57,7 +64,13 @@ def residue_of(
     """What the target's folder will say."""
     others = () if earlier is None else earlier.origins
     origins = (source, *(form for form in others if form.layout is not source.layout))
-    return Residue(origins=origins, routes=_routes(state, target), kept=tuple(kept))
+    axes = {g.axis for g in state.groups if g.stacking is LayerStacking.STACKED and g.axis is not None}
+    return Residue(
+        origins=origins,
+        routes=_routes(state, target),
+        layer_axis=axes.pop() if len(axes) == 1 else None,
+        kept=tuple(kept),
+    )
 
 
 def _routes(state: TrainState, target: Form) -> tuple[Route, ...]:

@@ -47,6 +47,8 @@ class Residue(Model):
     origins: tuple[Form, ...]
     routes: tuple[Route, ...] = ()
     """Collections of this item's variables where its layout does not tell them."""
+    layer_axis: int | None = None
+    """The axis on which this item's parameters are stacked: its shapes may not prove it."""
     kept: tuple[Kept, ...] = ()
 
     def origin(self, layout: Layout) -> Form | None:

@@ -79,8 +79,10 @@ class _Work:
             group = recount(group, self._given, axis)
         after, odd = target_group(group, form, self._given)
         self.problems.extend([*faults, *odd])
-        self.groups.append(after)
         how = Restacking(group, after, axis, form.axis.after(axis))
+        if after.stacking is LayerStacking.STACKED and how.changes:
+            after = after.model_copy(update={"axes": (how.axis_after,)})
+        self.groups.append(after)
         if faults or odd or not how.changes:
             return
         self._variables(how)

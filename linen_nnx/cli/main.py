@@ -38,7 +38,8 @@ def _main(
 
 def main() -> None:
     """Run the command line; no traceback reaches a user but for our own faults, and then on request."""
-    # A plan is many small objects that live to the end: looking for garbage among them costs a quarter of the time.
+    # A plan is many small objects that live to the end: to look for garbage among them costs a
+    # quarter of the time.
     gc.set_threshold(1_000_000)
     try:
         app()

@@ -1,41 +1,28 @@
 """An orbax item on disk as a `Source`: its entries from metadata alone, its faults all at once."""
 
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import JsonValue
 
-from linen_nnx.convert.store.keyvalue import KeyValues, Ocdbt, PlainFolders
+from linen_nnx.convert.store.item_reader import ItemReader, parsed
 from linen_nnx.convert.store.location import OWN_FOLDER, Location
 from linen_nnx.convert.store.read import StoredArray, read_array
-from linen_nnx.schema.array import ArraySpec, ArrayValue, EmptyValue, Holder, StringValue, Value
-from linen_nnx.schema.errors import CheckpointError, StorageError, raise_if
+from linen_nnx.schema.array import Value
+from linen_nnx.schema.errors import CheckpointError, raise_if
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.orbax_metadata import (
-    ARRAY_METADATAS,
     CHECKPOINT_METADATA_FILE,
     METADATA_FILE,
     OCDBT_MANIFEST,
-    SHARDING_FILE,
-    STRINGS_FILE,
-    ArrayMetadata,
-    ArrayMetadatas,
     CheckpointMetadata,
-    NamedSharding,
     StorageForm,
-    TreeEntry,
     TreeMetadata,
-    sharding_name,
 )
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.residue import RESIDUE_FILE, SIDE_ITEM, Residue
-from linen_nnx.schema.zarr import METADATA_KEYS, ZarrV2, ZarrV3, parse_zarr
-
-M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +60,7 @@ class OrbaxItem:
         """MaxText's `custom_metadata.scan_layers`, kept in the step's `_CHECKPOINT_METADATA`."""
         for folder in (self.folder, self.folder.parent):
             if (file := folder / CHECKPOINT_METADATA_FILE).is_file():
-                says = (_parsed(file, CheckpointMetadata).custom_metadata or {}).get("scan_layers")
+                says = (parsed(file, CheckpointMetadata).custom_metadata or {}).get("scan_layers")
                 if isinstance(says, bool):
                     return says
         return None
@@ -111,14 +98,14 @@ def open_item(location: Location) -> OrbaxItem:
 
 def _open_one(location: Location) -> OrbaxItem:
     folder = location.item
-    tree = _parsed(folder / METADATA_FILE, TreeMetadata)
+    tree = parsed(folder / METADATA_FILE, TreeMetadata)
     ocdbt = (folder / OCDBT_MANIFEST).is_file() if tree.use_ocdbt is None else tree.use_ocdbt
     storage = StorageForm(
         ocdbt=ocdbt,
         zarr_format=3 if tree.use_zarr3 else 2,
         stores_fill_values=tree.store_array_data_equal_to_fill_value,
     )
-    reader = _Reader(folder, storage, tree)
+    reader = ItemReader(folder, storage, tree)
     entries = reader.entries()
     raise_if([p for p in reader.problems if p.code is Code.NAME_COLLISION], CheckpointError)
     return OrbaxItem(
@@ -136,190 +123,6 @@ def _open_side(folder: Path) -> OrbaxSide | None:
     own = folder / OWN_FOLDER
     if not (own / RESIDUE_FILE).is_file():
         return None
-    residue = _parsed(own / RESIDUE_FILE, Residue)
+    residue = parsed(own / RESIDUE_FILE, Residue)
     item = open_item(Location(item=own / SIDE_ITEM)) if (own / SIDE_ITEM).is_dir() else None
     return OrbaxSide(residue=residue, item=item)
-
-
-def _parsed(file: Path, model: type[M]) -> M:
-    try:
-        return model.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise StorageError(str(error)) from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise CheckpointError.one(
-            Code.METADATA_UNREADABLE,
-            expected=f"orbax's {file.name} in {file.parent}",
-            found=f"{file.stat().st_size} bytes that are not: {first['msg']}",
-            hint="the file is cut short or damaged; take it from another copy of the checkpoint",
-        ) from error
-
-
-class _Reader:
-    """Holds what opening collects: arrays by path, and problems."""
-
-    def __init__(self, folder: Path, storage: StorageForm, tree: TreeMetadata) -> None:
-        self._folder = folder
-        self._storage = storage
-        self._tree = tree
-        self._store = self._open_store()
-        self.arrays: dict[KeyPath, StoredArray] = {}
-        self.problems: list[Problem] = []
-
-    def entries(self) -> list[Entry]:
-        """Every entry of the tree that can be read; the others become problems."""
-        self._check_names()
-        keys = self._store.keys()
-        documents = self._zarr_documents(keys)
-        written, shardings, strings = self._written(), self._shardings(), self._strings()
-        entries = []
-        for entry in self._tree.tree_metadata.values():
-            value = self._value(entry, documents, written, shardings, strings)
-            if value is not None:
-                entries.append(Entry(path=entry.path, value=value))
-        self._check_unlisted(documents)
-        self._check_chunks(keys)
-        return entries
-
-    def _open_store(self) -> KeyValues:
-        if not self._storage.ocdbt:
-            return PlainFolders(self._folder, frozenset({OWN_FOLDER}))
-        arrays = any(e.value_metadata.empty is None for e in self._tree.tree_metadata.values())
-        if not (self._folder / OCDBT_MANIFEST).is_file() and not arrays:
-            return PlainFolders(self._folder, frozenset({OWN_FOLDER}))
-        return Ocdbt(self._folder)
-
-    def _check_names(self) -> None:
-        by_name: dict[str, KeyPath] = {}
-        for entry in self._tree.tree_metadata.values():
-            path = entry.path
-            name = path.param_name
-            if entry.value_metadata.empty is None and name in by_name:
-                self._add(
-                    Code.NAME_COLLISION,
-                    path,
-                    "a stored name of its own",
-                    f"{name}, which is also that of {by_name[name]}",
-                    "orbax joins keys with dots, so one of the two was overwritten when it was saved",
-                )
-            by_name[name] = path
-
-    def _zarr_documents(self, keys: set[str]) -> dict[str, ZarrV2 | ZarrV3]:
-        suffixes = tuple(f"/{key}" for key in METADATA_KEYS.values())
-        wanted = [key for key in keys if key.endswith(suffixes)]
-        documents: dict[str, ZarrV2 | ZarrV3] = {}
-        for key, text in self._store.read(wanted).items():
-            name = key.rpartition("/")[0]
-            try:
-                documents[name] = parse_zarr(text)
-            except ValueError as error:
-                self.problems.append(
-                    Problem(
-                        code=Code.METADATA_UNREADABLE,
-                        expected=f"zarr metadata at {key}",
-                        found=str(error).splitlines()[0],
-                    )
-                )
-        return documents
-
-    def _written(self) -> dict[str, ArrayMetadata]:
-        files = sorted((self._folder / ARRAY_METADATAS).glob("process_*"))
-        return {
-            wrapped.array_metadata.param_name: wrapped.array_metadata
-            for file in files
-            for wrapped in _parsed(file, ArrayMetadatas).array_metadatas
-        }
-
-    def _shardings(self) -> dict[str, NamedSharding]:
-        file = self._folder / SHARDING_FILE
-        if not file.is_file():
-            return {}
-        return {name: NamedSharding.model_validate_json(text) for name, text in self._json(file).items()}
-
-    def _strings(self) -> dict[str, str]:
-        file = self._folder / STRINGS_FILE
-        return self._json(file) if file.is_file() else {}
-
-    def _json(self, file: Path) -> dict[str, str]:
-        try:
-            document = json.loads(file.read_bytes())
-        except ValueError as error:
-            raise CheckpointError.one(
-                Code.METADATA_UNREADABLE, expected=f"JSON in {file.name}", found=str(error)
-            ) from error
-        return {str(key): str(value) for key, value in document.items()}
-
-    def _value(
-        self,
-        entry: TreeEntry,
-        documents: dict[str, ZarrV2 | ZarrV3],
-        written: dict[str, ArrayMetadata],
-        shardings: dict[str, NamedSharding],
-        strings: dict[str, str],
-    ) -> Value | None:
-        path, kind = entry.path, entry.value_metadata.value_type
-        name = path.param_name
-        if (empty := entry.value_metadata.empty) is not None:
-            return EmptyValue(empty=empty)
-        if kind == "string":
-            if name not in strings:
-                self._add(Code.NOT_STORED, path, f"a string in {STRINGS_FILE}", "none")
-                return None
-            return StringValue(text=strings[name])
-        if kind not in set(Holder):
-            self._add(Code.UNSUPPORTED, path, "an array, a scalar, a string or an empty", f"a {kind}")
-            return None
-        zarr = documents.pop(name, None)
-        if zarr is None:
-            self._add(Code.NOT_STORED, path, f"a stored array {name}", "no zarr metadata for it")
-            # Something stands here, so that what mirrors it is still looked at.
-            return EmptyValue()
-        return self._array(path, Holder(kind), zarr, written.get(name), shardings.get(sharding_name(name)))
-
-    def _array(
-        self,
-        path: KeyPath,
-        holder: Holder,
-        zarr: ZarrV2 | ZarrV3,
-        written: ArrayMetadata | None,
-        sharding: NamedSharding | None,
-    ) -> Value | None:
-        try:
-            bare = zarr.spec
-            impl = None if written is None else written.key_impl
-            spec = bare if impl is None else ArraySpec(shape=bare.shape, dtype=bare.dtype, key_impl=impl)
-        except ValueError as error:
-            self._add(Code.STORAGE_MISMATCH, path, "an array of a jax dtype", str(error).splitlines()[-1])
-            return None
-        self.arrays[path] = StoredArray(
-            self._folder, self._storage, path.param_name, zarr, written, sharding, self._store
-        )
-        return ArrayValue(spec=spec, holder=holder)
-
-    def _check_unlisted(self, left: dict[str, ZarrV2 | ZarrV3]) -> None:
-        for name, zarr in sorted(left.items()):
-            self.problems.append(
-                Problem(
-                    code=Code.NOT_LISTED,
-                    path=KeyPath.of(name),
-                    expected=f"an entry for it in {METADATA_FILE}",
-                    found=f"a stored array, {zarr.shape}, that no entry names",
-                )
-            )
-
-    def _check_chunks(self, keys: set[str]) -> None:
-        if not self._storage.stores_fill_values:
-            return
-        for path, stored in self.arrays.items():
-            missing = [key for key in stored.zarr.chunk_keys() if f"{stored.name}/{key}" not in keys]
-            if missing:
-                self._add(
-                    Code.CHUNK_MISSING,
-                    path,
-                    f"every chunk of {stored.zarr.shape}",
-                    f"{len(missing)} missing, first {missing[0]}",
-                )
-
-    def _add(self, code: Code, path: KeyPath, expected: str, found: str, hint: str | None = None) -> None:
-        self.problems.append(Problem(code=code, path=path, expected=expected, found=found, hint=hint))

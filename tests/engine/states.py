@@ -25,6 +25,8 @@ from tests.support.checkpoints import Storage, random_leaf, tree_of
 from tests.support.entries import Keys
 
 LAYERS = 3
+WIDTH = 1300
+"""So that layers of a byte an element, and smaller chunks of wider ones, are not inline in an index."""
 NOT_STORED = {"uint2", "uint4", "float8_e4m3"}
 """Dtypes that tensorstore cannot write."""
 WIDE = {"int64", "uint64", "float64", "complex128"}
@@ -61,9 +63,9 @@ def state(dtypes: Sequence[str]) -> Any:
     """One array as it is, layers one by one, and layers stacked on axis 1, of each dtype."""
     specs: dict[Keys, str] = {}
     for dtype in dtypes:
-        specs["plain", dtype] = _spec(dtype, "4,6")
-        specs["scan", dtype] = _spec(dtype, f"4,{LAYERS},6")
-        specs |= {("layers", str(n), dtype): _spec(dtype, "4,6") for n in range(LAYERS)}
+        specs["plain", dtype] = _spec(dtype, f"4,{WIDTH}")
+        specs["scan", dtype] = _spec(dtype, f"4,{LAYERS},{WIDTH}")
+        specs |= {("layers", str(n), dtype): _spec(dtype, f"4,{WIDTH}") for n in range(LAYERS)}
     for impl in KEYS:
         specs["plain", impl] = f"key<{impl}>[]"
         specs["scan", impl] = f"key<{impl}>[4,{LAYERS}]"
@@ -79,7 +81,7 @@ def save(written: Written, folder: Path) -> None:
         tree = jax.tree.map(lambda leaf: _sharded(leaf, mesh), tree)
     storage = written.storage
     handler = ocp.PyTreeCheckpointHandler(use_ocdbt=storage.ocdbt, use_zarr3=storage.zarr_format == 3)
-    save_args = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=16 if small else None), tree)
+    save_args = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=2000 if small else None), tree)
     with ocp.Checkpointer(handler) as checkpointer:
         checkpointer.save(folder, args=ocp.args.PyTreeSave(tree, save_args=save_args))
 

@@ -1,13 +1,12 @@
 """What lies around the arrays of a target: other items verbatim, metadata brought up to date, markers."""
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
+from linen_nnx.convert.store.item_reader import parsed
 from linen_nnx.convert.store.location import Location
 from linen_nnx.schema.layout import LayerStacking
-from linen_nnx.schema.orbax_metadata import CHECKPOINT_METADATA_FILE, COMMIT_MARKER
+from linen_nnx.schema.orbax_metadata import CHECKPOINT_METADATA_FILE, COMMIT_MARKER, CheckpointMetadata
 from linen_nnx.schema.plan import Plan
 
 
@@ -26,9 +25,9 @@ def _bring(before: Path, after: Path, plan: Plan, items: list[str] | None) -> No
     """Metadata and marker of one folder; `items` are those of a step folder."""
     metadata, marker = before / CHECKPOINT_METADATA_FILE, before / COMMIT_MARKER
     if metadata.is_file():
-        document = json.loads(metadata.read_text(encoding="utf-8"))
-        document = _with_handlers(_with_scan_layers(document, plan), items)
-        (after / CHECKPOINT_METADATA_FILE).write_text(json.dumps(document), encoding="utf-8")
+        document = _with_handlers(_with_scan_layers(parsed(metadata, CheckpointMetadata), plan), items)
+        text = document.model_dump_json(exclude_unset=True)
+        (after / CHECKPOINT_METADATA_FILE).write_text(text, encoding="utf-8")
     if marker.is_file():
         shutil.copyfile(marker, after / COMMIT_MARKER)
 
@@ -44,24 +43,24 @@ def _copy_others(before: Path, after: Path, state: set[str]) -> None:
             shutil.copyfile(child, after / child.name)
 
 
-def _with_scan_layers(document: dict[str, Any], plan: Plan) -> dict[str, Any]:
+def _with_scan_layers(document: CheckpointMetadata, plan: Plan) -> CheckpointMetadata:
     """MaxText refuses a state whose `scan_layers` is not that of the run, where it is told at all."""
-    custom = document.get("custom_metadata")
-    if not (isinstance(custom, dict) and "scan_layers" in custom and plan.target.groups):
+    custom = document.custom_metadata
+    if custom is None or "scan_layers" not in custom or not plan.target.groups:
         return document
     stacked = any(group.stacking is LayerStacking.STACKED for group in plan.target.groups)
-    return {**document, "custom_metadata": {**custom, "scan_layers": stacked}}
+    return document.model_copy(update={"custom_metadata": {**custom, "scan_layers": stacked}})
 
 
-def _with_handlers(document: dict[str, Any], items: list[str] | None) -> dict[str, Any]:
+def _with_handlers(document: CheckpointMetadata, items: list[str] | None) -> CheckpointMetadata:
     """A step names the handler of each of its items; the state's may have new names."""
-    handlers = document.get("item_handlers")
+    handlers = document.item_handlers
     if items is None or handlers is None:
         return document
-    if isinstance(handlers, str):
-        return {**document, "item_handlers": dict.fromkeys(items, handlers)}
+    if not isinstance(handlers, dict):
+        return document.model_copy(update={"item_handlers": dict.fromkeys(items, handlers)})
     if set(items) <= set(handlers):
         return document
     others = {name: handler for name, handler in handlers.items() if "PyTree" not in str(handler)}
-    trees = [handler for handler in handlers.values() if "PyTree" in str(handler)]
-    return {**document, "item_handlers": {**others, **dict.fromkeys(items, trees[0] if trees else None)}}
+    tree = next((handler for handler in handlers.values() if "PyTree" in str(handler)), None)
+    return document.model_copy(update={"item_handlers": {**others, **dict.fromkeys(items, tree)}})

@@ -14,7 +14,6 @@ class MemorySource:
     """Holds references to the leaves of a tree; nothing is copied."""
 
     side = None
-    scan_layers = None
 
     def __init__(self, tree: object) -> None:
         """Flatten `tree`. Raises `TypeError` on a leaf that no checkpoint can hold."""

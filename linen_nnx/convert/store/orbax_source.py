@@ -1,7 +1,6 @@
 """An orbax item on disk as a `Source`: its entries from metadata alone, its faults all at once."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -13,10 +12,8 @@ from linen_nnx.schema.array import Value
 from linen_nnx.schema.errors import CheckpointError, raise_if
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.orbax_metadata import (
-    CHECKPOINT_METADATA_FILE,
     METADATA_FILE,
     OCDBT_MANIFEST,
-    CheckpointMetadata,
     StorageForm,
     TreeMetadata,
 )
@@ -54,16 +51,6 @@ class OrbaxItem:
     def folder(self) -> Path:
         """The item folder."""
         return self.location.item
-
-    @cached_property
-    def scan_layers(self) -> bool | None:
-        """MaxText's `custom_metadata.scan_layers`, kept in the step's `_CHECKPOINT_METADATA`."""
-        for folder in (self.folder, self.folder.parent):
-            if (file := folder / CHECKPOINT_METADATA_FILE).is_file():
-                says = (parsed(file, CheckpointMetadata).custom_metadata or {}).get("scan_layers")
-                if isinstance(says, bool):
-                    return says
-        return None
 
     def scalar(self, path: KeyPath) -> int | None:
         """Read one integer scalar."""

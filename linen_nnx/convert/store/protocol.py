@@ -35,11 +35,6 @@ class Source(Protocol):
         """The side item, if there is one."""
         ...
 
-    @property
-    def scan_layers(self) -> bool | None:
-        """What the writer's own metadata says of stacked layers, if it says anything."""
-        ...
-
     def scalar(self, path: KeyPath) -> int | None:
         """The value of an integer scalar; reads one leaf. None where only its spec is known."""
         ...

@@ -21,7 +21,7 @@ from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.ops import Origin
 from linen_nnx.schema.options import ConversionOptions
-from linen_nnx.schema.plan import Place, Plan
+from linen_nnx.schema.plan import Note, NoteCode, Place, Plan
 from linen_nnx.schema.problem import Problem
 from linen_nnx.schema.receipt import RECEIPT_FILE, Receipt, Versions
 from linen_nnx.schema.residue import RESIDUE_FILE, SIDE_ITEM
@@ -154,8 +154,8 @@ def convert(
     with staged(target, _fingerprint(opened, options), items) as folder:
         try:
             placed = opened.location.moved_to(folder, layout)
-            _write(opened, placed, effort or Effort(), progress)
-            receipt = _receipt(opened, options, target, time.monotonic() - began)
+            notes = _write(opened, placed, effort or Effort(), progress)
+            receipt = _receipt(opened, options, target, notes, time.monotonic() - began)
             own = placed.item / OWN_FOLDER
             own.mkdir(exist_ok=True)
             (own / RECEIPT_FILE).write_text(receipt.model_dump_json(indent=1), encoding="utf-8")
@@ -177,22 +177,27 @@ def _fingerprint(opened: Opened, options: ConversionOptions) -> str:
     return fingerprint(text, sorted({opened.location.root, *folders}))
 
 
-def _write(opened: Opened, placed: Location, effort: Effort, progress: Progress) -> None:
+def _write(opened: Opened, placed: Location, effort: Effort, progress: Progress) -> list[Note]:
     plan, storage = opened.plan, opened.item.storage
     own = placed.item / OWN_FOLDER
     folders = {part.prefix: part.folder for part in placed.items}
+    copied = 0
     for part in opened.parts:
         if part.place is Place.SIDE:
             folder, custom = own / SIDE_ITEM, None
         else:
             folder, custom = folders[part.prefix], opened.item.custom_metadata
-        write_item(part, opened.items, folder, storage, custom, effort, progress)
+        copied += write_item(part, opened.items, folder, storage, custom, effort, progress)
     if plan.residue is not None:
         own.mkdir(exist_ok=True)
         (own / RESIDUE_FILE).write_text(plan.residue.model_dump_json(), encoding="utf-8")
+    text = f"{copied} data files were copied: the filesystem would not link them"
+    return [Note(code=NoteCode.COPIED_NOT_LINKED, text=text)] if copied else []
 
 
-def _receipt(opened: Opened, options: ConversionOptions, target: Path, seconds: float) -> Receipt:
+def _receipt(
+    opened: Opened, options: ConversionOptions, target: Path, notes: list[Note], seconds: float
+) -> Receipt:
     plan = opened.plan
     return Receipt(
         tool=Versions(linen_nnx=__version__, tensorstore=installed("tensorstore")),
@@ -205,7 +210,7 @@ def _receipt(opened: Opened, options: ConversionOptions, target: Path, seconds: 
         kept_aside=len(plan.side_writes),
         nbytes=_nbytes(plan),
         drops=plan.drops,
-        notes=plan.notes,
+        notes=(*plan.notes, *notes),
         plan_digest=hashlib.sha256(plan.model_dump_json().encode()).hexdigest(),
         seconds=round(seconds, 3),
     )

@@ -73,6 +73,7 @@ class NoteCode(StrEnum):
     AUX_NOT_STACKABLE = "aux-not-stackable"
     CLASSIFIED_BY_NAME = "classified-by-name"
     UNCLASSIFIED_AUX = "unclassified-aux"
+    COPIED_NOT_LINKED = "copied-not-linked"
 
 
 class Note(Model):

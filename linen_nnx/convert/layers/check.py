@@ -97,15 +97,22 @@ def period_of(group: LayerGroup, variables: Sequence[Variable]) -> int | None:
 
 
 def _odd_layers(group: LayerGroup, layers: Mapping[int, Specs]) -> Iterator[Problem]:
-    rests = dict.fromkeys(rest for layer in layers.values() for rest in layer)
-    for rest in rests:
-        common, times = Counter(layer.get(rest) for layer in layers.values()).most_common(1)[0]
-        if times == len(layers):
-            continue
-        for number, layer in sorted(layers.items()):
-            if layer.get(rest) != common:
-                path = unstacked_path(group, number - _base(group), group.names) + rest
-                yield layer_problem(path, common, layer.get(rest), group, times)
+    """Layers that lost a leaf, or hold one of another shape.
+
+    Layers may be of several kinds, each with leaves that the others have not: an attention layer among
+    recurrent ones. A layer whose leaves are another's without some is no kind of its own.
+    """
+    kinds = {frozenset(layer) for layer in layers.values()}
+    whole = [kind for kind in kinds if not any(kind < other for other in kinds)]
+    for kind in sorted(whole, key=len):
+        alike = {number: layer for number, layer in layers.items() if frozenset(layer) <= kind}
+        for rest in sorted(kind, key=KeyPath.natural):
+            found = {number: layer.get(rest) for number, layer in alike.items()}
+            common, times = Counter(found.values()).most_common(1)[0]
+            for number, spec in sorted(found.items()):
+                if spec != common:
+                    path = unstacked_path(group, number - _base(group), group.names) + rest
+                    yield layer_problem(path, common, spec, group, times)
 
 
 def layer_problem(

@@ -1,5 +1,7 @@
 """Targets are checkpoints like any other: every reader takes them, and a fault in one is found."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ from orbax.checkpoint.experimental import v1
 
 from linen_nnx import ConversionOptions, LayerStacking, Layout, convert, plan, verify
 from linen_nnx.convert.store.keyvalue import ocdbt_spec
-from linen_nnx.schema.routing import Route
+from linen_nnx.schema.plan import NoteCode
+from linen_nnx.schema.routing import Effort, Route, Transfer
 from tests.support.checkpoints import STORAGES, Storage, save_run
 
 COUNT, WIDTH = 4, 700
@@ -55,9 +58,10 @@ def test_every_reader_of_orbax_takes_a_stacked_target(storage: Storage, tmp_path
         found = manager.restore(2, args=ocp.args.Composite(items=ocp.args.PyTreeRestore()))["items"]
     np.testing.assert_array_equal(kernels(found), wanted)
     np.testing.assert_array_equal(kernels(ocp.PyTreeCheckpointer().restore(step / "items")), wanted)
+    load = getattr(v1, "load", None) or v1.load_pytree
     with ocp.StandardCheckpointer() as checkpointer:
         np.testing.assert_array_equal(kernels(checkpointer.restore(step / "items")), wanted)
-    np.testing.assert_array_equal(kernels(v1.load_pytree(step, "items")), wanted)
+    np.testing.assert_array_equal(kernels(load(step, checkpointable_name="items")), wanted)
 
 
 @pytest.mark.parametrize("storage", STORAGES, ids=str)
@@ -92,3 +96,15 @@ def test_there_and_back_is_the_source(storage: Storage, tmp_path: Path) -> None:
     assert Route.DECODE not in routes
     convert(tmp_path / "stacked", tmp_path / "back", options=APART)
     assert verify(tmp_path / "back", source, restore=True) == []
+
+
+def test_links_that_became_copies_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = linen(tmp_path / "source", Storage())
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "link", refused)
+    receipt = convert(source, tmp_path / "target", options=STACKED, effort=Effort(transfer=Transfer.LINK))
+    assert NoteCode.COPIED_NOT_LINKED in {note.code for note in receipt.notes}
+    assert verify(tmp_path / "target", source) == []

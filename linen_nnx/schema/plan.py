@@ -71,8 +71,8 @@ class NoteCode(StrEnum):
     CHAIN_LENGTH_UNKNOWN = "chain-length-unknown"
     KEPT_ASIDE = "kept-aside"
     AUX_NOT_STACKABLE = "aux-not-stackable"
-    CLASSIFIED_BY_NAME = "classified-by-name"
     UNCLASSIFIED_AUX = "unclassified-aux"
+    RESTACK_CHANGES_TRAINING = "restack-changes-training"
     COPIED_NOT_LINKED = "copied-not-linked"
 
 

@@ -9,6 +9,7 @@ from linen_nnx.convert.layers.recognise import recount
 from linen_nnx.convert.layers.restack import Restacking, restack
 from linen_nnx.convert.layers.target import LayerForm, axis_before, target_group
 from linen_nnx.convert.passes.runner import Passed
+from linen_nnx.convert.passes.whole_leaf import whole_leaf_notes
 from linen_nnx.schema.ir import (
     PARAMS,
     Leaf,
@@ -71,6 +72,7 @@ class _Work:
         self.groups: list[LayerGroup] = []
         self.apart: list[Variable] = []
         self.problems: list[Problem] = []
+        self.restacked = False
 
     def restack(self, group: LayerGroup, form: LayerForm) -> None:
         """Rewrite all that stands in `group`."""
@@ -85,6 +87,7 @@ class _Work:
         self.groups.append(after)
         if faults or odd or not how.changes:
             return
+        self.restacked = self.restacked or how.has_stacks
         self._variables(how)
         self._optimizer(how)
 
@@ -127,14 +130,15 @@ class _Work:
 
     def notes(self) -> list[Note]:
         """What the user should know."""
+        notes = whole_leaf_notes(self.optimizer) if self.restacked else []
         if not self.apart:
-            return []
+            return notes
         paths = tuple(variable.slot.path for variable in self.apart)
         text = (
             f"{len(paths)} variables stand in some layers only (NNX stores a shared object once) "
             "and cannot be stacked"
         )
-        return [Note(code=NoteCode.AUX_NOT_STACKABLE, text=text, paths=paths[:5])]
+        return [*notes, Note(code=NoteCode.AUX_NOT_STACKABLE, text=text, paths=paths[:5])]
 
 
 def _grouped(

@@ -44,7 +44,7 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        render.say("interrupted; no target was left")
+        render.say("interrupted; no target was left, and the same command goes on from here")
         sys.exit(130)
     except Exception as error:
         render.error(error, as_json="--json" in sys.argv)

@@ -174,7 +174,8 @@ def _fingerprint(opened: Opened, options: ConversionOptions) -> str:
     """Equal as long as a conversion would do the very same."""
     folders = {array.folder for item in opened.items.values() for array in item.arrays.values()}
     text = f"{__version__} {options.model_dump_json()} {opened.plan.model_dump_json()}"
-    return fingerprint(text, sorted({opened.location.root, *folders}))
+    # Not the run folder: other steps may come and go while it trains.
+    return fingerprint(text, sorted({opened.location.step or opened.location.item, *folders}))
 
 
 def _write(opened: Opened, placed: Location, effort: Effort, progress: Progress) -> list[Note]:
@@ -201,7 +202,7 @@ def _receipt(
     plan = opened.plan
     return Receipt(
         tool=Versions(linen_nnx=__version__, tensorstore=installed("tensorstore")),
-        source=str(opened.location.root),
+        source=str(opened.location.step or opened.location.item),
         target=str(target),
         source_layout=plan.source.layout,
         target_layout=plan.target.layout,

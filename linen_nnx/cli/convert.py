@@ -44,6 +44,7 @@ def run(
         to, direction, scan_layers, layer_axis, layer_cycle, leaves, layer_names, params_only, no_keep_aux
     )
     effort = opt.effort(transfer, workers, memory)
+    render.step_taken(source, step, item)
     if dry_run:
         made = check(
             source, target, options, template=template, step=step, item=item,

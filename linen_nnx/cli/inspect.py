@@ -21,6 +21,7 @@ def run(
     """Show layout and evidence, step, bytes by part, layers, optimizer and the tree. Reads no array."""
     from linen_nnx.convert.inspecting import inspect
 
+    render.step_taken(path, step, item)
     found = inspect(path, step=step, item=item)
     if as_json:
         render.json(found)

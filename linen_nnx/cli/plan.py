@@ -34,6 +34,7 @@ def run(
         to, direction, scan_layers, layer_axis, layer_cycle, leaves, layer_names, params_only, no_keep_aux
     )
     effort = opt.effort(transfer, workers, memory)
+    render.step_taken(source, step, item)
     made = plan(source, options=options, template=template, step=step, item=item, effort=effort)
     if as_json:
         render.json(made)

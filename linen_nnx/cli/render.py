@@ -4,10 +4,12 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from linen_nnx.convert.store.location import locate
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.errors import ProblemsError
 from linen_nnx.schema.inspection import Inspection
@@ -42,6 +44,13 @@ def verdict(text: str) -> None:
     print(text)
 
 
+def step_taken(path: Path, step: int | None, item: str | None) -> None:
+    """Which step of a run folder was taken."""
+    location = locate(path, step, item)
+    if location.run is not None:
+        say(f"step folder {location.step_number} of {location.run}")
+
+
 def problems(found: Sequence[Problem]) -> None:
     """Each problem, with its hint."""
     for problem in found:
@@ -51,7 +60,7 @@ def problems(found: Sequence[Problem]) -> None:
 def error(error: BaseException, *, as_json: bool) -> None:
     """What ended a command."""
     found = error.problems if isinstance(error, ProblemsError) else ()
-    if as_json:
+    if as_json and found:
         json(Problems(problems=tuple(found)))
     for line in [str(problem) for problem in found] or [f"{type(error).__name__}: {error}"]:
         say(line)
@@ -75,8 +84,6 @@ def size(nbytes: int) -> str:
 
 def inspection(found: Inspection) -> None:
     """All but the tree."""
-    if found.step_folder is not None and found.path != found.item:
-        say(f"step folder {found.step_folder} of {found.path}")
     print(f"{found.item}")
     if found.detection is not None:
         print(f"layout     {found.detection.layout.value}")

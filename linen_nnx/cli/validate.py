@@ -29,6 +29,7 @@ def run(
     """List every problem at once: layout, shapes and dtypes, layers, moments, storage. Reads no array."""
     from linen_nnx.convert.validating import validate
 
+    render.step_taken(path, step, item)
     found = Problems(problems=tuple(validate(path, layout, against, step=step, item=item)))
     if as_json:
         render.json(found)

@@ -28,6 +28,7 @@ def run(
     """Read every array; compare values through the intermediate representation, whatever the layouts."""
     from linen_nnx.convert.comparing import verify
 
+    render.step_taken(path, step, item)
     found = Problems(problems=tuple(verify(path, against, restore=restore, step=step, item=item)))
     if as_json:
         render.json(found)

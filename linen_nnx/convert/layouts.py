@@ -112,7 +112,7 @@ def holder(state: TrainState, form: Form) -> Holds:
             return lambda item: linen_holds(item, form)
         case Layout.NNX | Layout.PARAMS | Layout.TUNIX:
             roots = nnx_roots(form.layout)
-            return lambda item: nnx_holds(item, roots)
+            return lambda item: nnx_holds(item, roots, form)
         case Layout.MAXTEXT:
             last_used = last_used_position(state.optimizer)
             return lambda item: maxtext_holds(item, last_used)

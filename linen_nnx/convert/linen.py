@@ -74,6 +74,7 @@ def form_of_linen(state: LinenTrainState, lifted: TrainState) -> Form:
     return Form(
         layout=Layout.LINEN,
         nested_params=state.nested_params,
+        collections=tuple(c.name for c in state.collections),
         field_collections=tuple(c.name for c in state.collections if c.is_field),
         boxed=tuple(sorted(boxed, key=KeyPath.natural)),
         groups=lifted.groups,
@@ -87,7 +88,7 @@ def linen_holds(item: Variable | OptimizerLeaf, form: Form) -> bool:
     if slot is None or is_field(item):
         return True
     held = form.nested_params or slot.collection in (PARAMS, *form.field_collections)
-    return held and slot.collection not in (RNGS, UNKNOWN)
+    return held and (slot.collection in form.collections or slot.collection not in (RNGS, UNKNOWN))
 
 
 def lower_linen(state: TrainState, form: Form) -> Iterator[Write]:

@@ -8,7 +8,7 @@ from linen_nnx.convert.converting import with_layout
 from linen_nnx.convert.engine.evaluate import Arrays, evaluate
 from linen_nnx.convert.planner import plan
 from linen_nnx.convert.store.memory_source import MemorySource
-from linen_nnx.schema.array import ArrayValue, Empty, EmptyValue
+from linen_nnx.schema.array import ArrayValue, Empty, EmptyValue, StringValue
 from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.ops import Copy, Origin, Ref
 from linen_nnx.schema.options import ConversionOptions
@@ -90,11 +90,11 @@ def convert_tree(
 def _leaf(write: Write, read: Any, arrays: Arrays) -> object:
     if isinstance(write.value, EmptyValue):
         return _empty(write.value)
+    if isinstance(write.value, StringValue):
+        return write.value.text
     if isinstance(write.op, Copy):
         return read(write.op.source)
-    if isinstance(write.value, ArrayValue):
-        return evaluate(write.op, read, arrays)
-    raise TypeError(f"no way to make {write.value}")
+    return evaluate(write.op, read, arrays)
 
 
 def _empty(value: EmptyValue) -> object:

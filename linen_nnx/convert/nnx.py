@@ -77,19 +77,24 @@ def form_of_nnx(state: NnxShaped, layout: Layout, lifted: TrainState) -> Form:
         layout=layout,
         leaves=state.leaves,
         base=state.base,
+        empties=tuple(
+            item.at
+            for item in lifted.optimizer
+            if item.mirrors is None and isinstance(item.leaf.value, EmptyValue)
+        ),
         groups=lifted.groups,
         step=state.step if isinstance(state.step, ArrayValue) else None,
     )
 
 
-def nnx_holds(item: Variable | OptimizerLeaf, roots: Roots) -> bool:
+def nnx_holds(item: Variable | OptimizerLeaf, roots: Roots, form: Form) -> bool:
     """NNX stores no empty optimizer states, and moments of trained parameters only."""
     if isinstance(item, Variable):
         return item.slot.collection != REFERENCE or roots.reference is not None
     if is_field(item):
         return False
     if item.mirrors is None:
-        return not isinstance(item.leaf.value, EmptyValue)
+        return item.at in form.empties or not isinstance(item.leaf.value, EmptyValue)
     return item.mirrors.collection == PARAMS
 
 

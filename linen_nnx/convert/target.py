@@ -59,6 +59,8 @@ def target_form(layout: Layout, source: Form, known: Form | None, options: Conve
         leaves=leaves,
         base=known.base if known else False,
         nested_params=known.nested_params if known else True,
+        empties=known.empties if known else (),
+        collections=known.collections if known else (),
         field_collections=known.field_collections if known else (),
         boxed=known.boxed if known else (),
         layer_names=_layer_names(layout, source, known, options),

@@ -123,6 +123,10 @@ class Form(Model):
     """Of NNX variables only: the model stands below one more key, `base`."""
     nested_params: bool = True
     """Linen: `params/params/…` (a whole variables dict) or `params/…` (one collection)."""
+    empties: tuple[KeyPath, ...] = ()
+    """Of NNX variables only: empty optimizer states that stand there as entries, which is not usual."""
+    collections: tuple[str, ...] = ()
+    """Linen: the names of all collections."""
     field_collections: tuple[str, ...] = ()
     """Linen: collections in a field of their own, beside `params`."""
     boxed: tuple[KeyPath, ...] = ()

@@ -105,7 +105,7 @@ class LinenTrainState(WireState):
 
     def check(self) -> list[Problem]:
         """Every broken invariant of the layout."""
-        return [*step_problems(STEP, self.step), *self._no_params(), *self._digit_chains()]
+        return [*step_problems(STEP, self.step), *self._no_params(), *self._leaves(), *self._digit_chains()]
 
     def _no_params(self) -> Iterator[Problem]:
         if not any(collection.name == "params" and collection.entries for collection in self.collections):
@@ -115,6 +115,17 @@ class LinenTrainState(WireState):
                 expected="a params collection",
                 found="none" if not self.collections else ", ".join(c.name for c in self.collections),
             )
+
+    def _leaves(self) -> Iterator[Problem]:
+        for collection in self.collections:
+            for entry in collection.entries:
+                if len(entry.path) == 0:
+                    yield Problem(
+                        code=Code.WRONG_KIND,
+                        path=self.base_of(collection),
+                        expected="a collection of variables",
+                        found=str(entry.value),
+                    )
 
     def _digit_chains(self) -> Iterator[Problem]:
         """Linen writes an optax chain as a sequence, so a digit dict key at its root is another layout."""

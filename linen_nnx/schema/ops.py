@@ -11,7 +11,7 @@ from typing import Annotated, Literal, assert_never
 
 from pydantic import Field
 
-from linen_nnx.schema.array import ArraySpec, ArrayValue, DType, EmptyValue, Value
+from linen_nnx.schema.array import ArraySpec, ArrayValue, DType, Value
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.path import KeyPath
 
@@ -136,8 +136,8 @@ def logical_rank(spec: ArraySpec) -> int:
 
 
 def _taken(value: Value, axis: int, index: int) -> Value:
-    if isinstance(value, EmptyValue):
-        # An empty of a stack stands for every layer alike, and equal empties of layers for the stack.
+    if not isinstance(value, ArrayValue):
+        # What is no array stands for every layer of a stack alike, and equal ones of layers for the stack.
         return value
     inner = _array(value, "take a slice of")
     spec = inner.spec
@@ -147,7 +147,7 @@ def _taken(value: Value, axis: int, index: int) -> Value:
 
 
 def _stacked(values: list[Value], axis: int) -> Value:
-    if isinstance(values[0], EmptyValue) and all(value == values[0] for value in values):
+    if not isinstance(values[0], ArrayValue) and all(value == values[0] for value in values):
         return values[0]
     arrays = [_array(value, "stack") for value in values]
     first = arrays[0].spec

@@ -45,8 +45,11 @@ def verdict(text: str) -> None:
 
 
 def step_taken(path: Path, step: int | None, item: str | None) -> None:
-    """Which step of a run folder was taken."""
-    location = locate(path, step, item)
+    """Which step of a run folder was taken. What is no checkpoint is for the command itself to refuse."""
+    try:
+        location = locate(path, step, item)
+    except ProblemsError:
+        return
     if location.run is not None:
         say(f"step folder {location.step_number} of {location.run}")
 

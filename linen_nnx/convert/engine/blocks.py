@@ -7,9 +7,10 @@ from typing import Any, assert_never
 from linen_nnx.convert.engine.buffers import Buffers
 from linen_nnx.convert.engine.chunks import Index
 from linen_nnx.convert.engine.evaluate import NumpyArrays
-from linen_nnx.convert.engine.routes import Items, Routed
+from linen_nnx.convert.engine.routes import Routed
 from linen_nnx.convert.engine.sink import Sink
 from linen_nnx.convert.store.read import open_array
+from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.schema.ops import Cast, Copy, Fill, Op, Ref, Stack, Take
 
 Region = tuple[slice, ...]

@@ -7,9 +7,10 @@ from pathlib import Path
 from linen_nnx.convert.engine.ocdbt_target import write_database
 from linen_nnx.convert.engine.plain_target import write_folders
 from linen_nnx.convert.engine.progress import Progress
-from linen_nnx.convert.engine.routes import Items, Routed, Settled, route, settle
+from linen_nnx.convert.engine.routes import Routed, Settled, route, settle
 from linen_nnx.convert.engine.run import peak, units_of
 from linen_nnx.convert.store.orbax_sink import write_item_files
+from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.errors import StorageError
 from linen_nnx.schema.orbax_metadata import StorageForm

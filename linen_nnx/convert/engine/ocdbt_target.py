@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from linen_nnx.convert.engine import database
 from linen_nnx.convert.engine.files import bring
-from linen_nnx.convert.engine.routes import Items, Routed, Settled
+from linen_nnx.convert.engine.routes import Routed, Settled
 from linen_nnx.convert.engine.run import run_units, units_of, window_of, workers_of
 from linen_nnx.convert.engine.sink import Sink
 from linen_nnx.convert.store.extents import Extent, walk_database
 from linen_nnx.convert.store.keyvalue import Ocdbt
+from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.convert.store.target_arrays import metadata_document
 from linen_nnx.schema.routing import Carriage, Effort
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from linen_nnx.convert.engine import database
 from linen_nnx.convert.engine.files import bring
-from linen_nnx.convert.engine.routes import Items, Settled
+from linen_nnx.convert.engine.routes import Settled
 from linen_nnx.convert.engine.run import run_units, units_of, window_of, workers_of
 from linen_nnx.convert.engine.sink import Sink
 from linen_nnx.convert.store.extents import Extent
+from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.convert.store.target_arrays import metadata_document
 from linen_nnx.schema.routing import Carriage, Effort
 

@@ -1,24 +1,21 @@
 """Choose the route of every write of one item, from stored array metadata alone."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from linen_nnx.convert.engine.chunks import Chunked, by_chunk
 from linen_nnx.convert.store.extents import Extent, StoredValue
 from linen_nnx.convert.store.orbax_sink import TargetEntry
-from linen_nnx.convert.store.orbax_source import OrbaxItem
 from linen_nnx.convert.store.read import StoredArray
+from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.convert.store.target_arrays import TargetArray, target_array
 from linen_nnx.schema.array import ArrayValue
-from linen_nnx.schema.ops import Copy, Origin, Ref, refs
+from linen_nnx.schema.ops import Copy, Ref, refs
 from linen_nnx.schema.orbax_metadata import StorageForm
 from linen_nnx.schema.plan import Write
 from linen_nnx.schema.routing import Carriage, Route
-
-Items = Mapping[Origin, OrbaxItem]
-"""The opened item of each origin that a plan reads."""
 
 DataFile = tuple[Path, str]
 """A file of stored bytes: the item's folder, and its name below it."""

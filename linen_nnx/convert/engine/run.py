@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from linen_nnx.convert.engine.blocks import Block
 from linen_nnx.convert.engine.buffers import Buffers
-from linen_nnx.convert.engine.routes import Items, Routed
+from linen_nnx.convert.engine.routes import Routed
 from linen_nnx.convert.engine.sink import Sink
 from linen_nnx.convert.engine.units import Unit, moves, splits, splittable
+from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.schema.ops import Ref
 from linen_nnx.schema.routing import Carriage, Effort, Route
 from linen_nnx.schema.zarr import chunk_grid

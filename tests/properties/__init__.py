@@ -1,0 +1,1 @@
+"""Laws of conversion, held by random train states."""

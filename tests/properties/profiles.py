@@ -1,0 +1,18 @@
+"""Hypothesis profiles: `ci` gives the same examples every time; `thorough` looks for new ones."""
+
+import os
+
+from hypothesis import HealthCheck, Phase, settings
+
+WITHOUT_SHRINKING = [Phase.explicit, Phase.reuse, Phase.generate]
+"""For laws on disk: a large example now beats a small one in minutes."""
+_PHASES = [*WITHOUT_SHRINKING, Phase.shrink]
+_SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+def load() -> None:
+    """Register the profiles and load the one that `HYPOTHESIS_PROFILE` names, else `ci`."""
+    common = settings(deadline=None, phases=_PHASES, suppress_health_check=_SLOW_IS_FINE)
+    settings.register_profile("ci", common, derandomize=True, max_examples=60)
+    settings.register_profile("thorough", common, max_examples=1000)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

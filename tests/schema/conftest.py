@@ -1,0 +1,5 @@
+"""Load the hypothesis profile."""
+
+from tests.properties.profiles import load
+
+load()

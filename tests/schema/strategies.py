@@ -1,0 +1,505 @@
+"""One strategy for each model of `linen_nnx.schema`."""
+
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from annotated_types import Ge
+from hypothesis import strategies as st
+from pydantic import BaseModel, JsonValue
+
+from linen_nnx.schema.array import (
+    KEY_WORDS,
+    ArraySpec,
+    ArrayValue,
+    DType,
+    Empty,
+    EmptyValue,
+    Holder,
+    StringValue,
+    Value,
+)
+from linen_nnx.schema.detection import Against, Detection
+from linen_nnx.schema.inspection import DTypeCount, Inspection, MirrorField, Part, PartName
+from linen_nnx.schema.inventory import Entry, Inventory
+from linen_nnx.schema.ir import Leaf, OptimizerLeaf, Slot, TrainState, Variable
+from linen_nnx.schema.layout import (
+    Form,
+    LayerGroup,
+    LayerNames,
+    LayerSlot,
+    LayerStacking,
+    Layout,
+    Leaves,
+    Route,
+)
+from linen_nnx.schema.linen import LinenCollection, LinenTrainState
+from linen_nnx.schema.maxtext import MaxtextTrainState
+from linen_nnx.schema.nnx import NnxTrainState
+from linen_nnx.schema.ops import Cast, Copy, Fill, Op, Origin, Ref, Stack, Take, result
+from linen_nnx.schema.options import Aux, ConversionOptions, Direction, Parts
+from linen_nnx.schema.orbax_metadata import (
+    ArrayMetadata,
+    ArrayMetadatas,
+    CheckpointMetadata,
+    KeyMetadata,
+    KeyType,
+    NamedSharding,
+    StorageForm,
+    TreeEntry,
+    TreeMetadata,
+    ValueMetadata,
+)
+from linen_nnx.schema.path import AttributeKey, DictKey, Key, KeyPath, SequenceKey
+from linen_nnx.schema.plan import Drop, DropRule, Input, Note, NoteCode, Place, Plan, Write
+from linen_nnx.schema.problem import Code, Problem
+from linen_nnx.schema.receipt import Receipt, Versions
+from linen_nnx.schema.report import Problems
+from linen_nnx.schema.residue import Kept, OptimizerAddress, Residue, VariableAddress
+from linen_nnx.schema.routing import Execution, RoutedPlan
+from linen_nnx.schema.zarr import ZarrV2, ZarrV3
+
+T = TypeVar("T")
+
+NASTY = st.sampled_from(
+    [
+        "",
+        "0",
+        "007",
+        "/",
+        "\\",
+        "[",
+        "]",
+        "[3]",
+        ".",
+        ".x",
+        "\\0",
+        "a/b",
+        "a\\/b",
+        "lora_a.kernel",
+        "a\n",
+        " ",
+    ]
+)
+PLAIN = st.from_regex(r"[a-z]+(_[0-9]{1,2})?", fullmatch=True)
+NAMES = st.one_of(PLAIN, NASTY, st.text(max_size=6), st.text(alphabet="/\\[].0a", max_size=6))
+INDICES = st.integers(0, 10**6)
+KEYS: st.SearchStrategy[Key] = st.one_of(
+    st.builds(DictKey, NAMES), st.builds(SequenceKey, INDICES), st.builds(AttributeKey, NAMES)
+)
+PATHS = st.lists(KEYS, max_size=5).map(lambda keys: KeyPath(tuple(keys)))
+TEXTS = st.text(max_size=12)
+COUNTS = st.integers(0, 2**40)
+MAYBE_TEXT = st.none() | TEXTS
+
+
+def tuples_of(elements: st.SearchStrategy[T], most: int = 3) -> st.SearchStrategy[tuple[T, ...]]:
+    """Tuples of any length up to `most`."""
+    return st.lists(elements, max_size=most).map(lambda items: tuple(items))
+
+
+SHAPES = tuples_of(st.integers(0, 9), 4)
+BARE_SPECS = st.builds(ArraySpec, shape=SHAPES, dtype=st.sampled_from(DType))
+KEY_SPECS = st.builds(
+    lambda impl, shape: ArraySpec(shape=(*shape, KEY_WORDS[impl]), dtype=DType.UINT32, key_impl=impl),
+    st.sampled_from(sorted(KEY_WORDS)),
+    SHAPES,
+)
+SPECS = BARE_SPECS | KEY_SPECS
+ARRAYS = st.builds(ArrayValue, spec=SPECS, holder=st.sampled_from(Holder))
+STRINGS = st.builds(StringValue, text=TEXTS)
+EMPTIES = st.builds(EmptyValue, empty=st.sampled_from(Empty))
+VALUES: st.SearchStrategy[Value] = st.one_of(ARRAYS, STRINGS, EMPTIES)
+ENTRIES = st.builds(Entry, path=PATHS, value=VALUES)
+
+
+@st.composite
+def inventories(draw: st.DrawFn) -> Inventory:
+    """Entries at paths of one depth: none is inside another."""
+    depth = draw(st.integers(1, 3))
+    path = st.lists(KEYS, min_size=depth, max_size=depth).map(lambda keys: KeyPath(tuple(keys)))
+    paths = draw(st.lists(path, unique=True, max_size=6))
+    return Inventory.of(Entry(path=path, value=draw(VALUES)) for path in paths)
+
+
+SLOTS_OF_LAYERS = st.builds(LayerSlot, path=PATHS, index=tuples_of(st.integers(0, 9)))
+
+
+@st.composite
+def groups(draw: st.DrawFn) -> LayerGroup:
+    """A slot a layer where layers are stacked."""
+    stacking, count = draw(st.sampled_from(LayerStacking)), draw(st.integers(1, 4))
+    slots = draw(st.lists(SLOTS_OF_LAYERS, min_size=count, max_size=count))
+    return LayerGroup(
+        parent=draw(PATHS),
+        name=draw(NAMES),
+        stacking=stacking,
+        names=draw(st.sampled_from(LayerNames)),
+        first=draw(st.integers(0, 9)),
+        count=count,
+        slots=tuple(slots) if stacking is LayerStacking.STACKED else (),
+        axes=draw(tuples_of(st.integers(0, 3))),
+    )
+
+
+GROUPS = groups()
+ROUTES = st.builds(Route, path=PATHS, collection=NAMES)
+FORMS = st.builds(
+    Form,
+    layout=st.sampled_from(Layout),
+    leaves=st.none() | st.sampled_from(Leaves),
+    nested_params=st.booleans(),
+    layer_names=st.none() | st.sampled_from(LayerNames),
+    groups=tuples_of(GROUPS),
+    step=st.none() | ARRAYS,
+)
+SLOTS = st.builds(Slot, collection=NAMES, path=PATHS)
+REFS = st.builds(Ref, origin=st.sampled_from(Origin), path=PATHS)
+COPIES = st.builds(Copy, source=REFS)
+FILLS = st.builds(Fill, value=VALUES)
+SMALL = st.integers(0, 5)
+
+
+def takes(of: st.SearchStrategy[Op]) -> st.SearchStrategy[Take]:
+    """Slices of ops."""
+    return st.builds(Take, of=of, axis=SMALL, index=SMALL)
+
+
+def stacks(of: st.SearchStrategy[Op]) -> st.SearchStrategy[Stack]:
+    """Stacks of ops."""
+    return st.builds(Stack, parts=st.lists(of, min_size=1, max_size=3).map(tuple), axis=SMALL)
+
+
+def casts(of: st.SearchStrategy[Op]) -> st.SearchStrategy[Cast]:
+    """Casts of ops."""
+    return st.builds(Cast, of=of, dtype=st.sampled_from(DType))
+
+
+OPS: st.SearchStrategy[Op] = st.recursive(
+    st.one_of(COPIES, FILLS), lambda of: st.one_of(takes(of), stacks(of), casts(of)), max_leaves=4
+)
+WRITES = st.builds(Write, place=st.sampled_from(Place), target=PATHS, value=VALUES, op=OPS)
+DROPS = st.builds(Drop, source=REFS, rule=st.sampled_from(DropRule))
+NOTES = st.builds(Note, code=st.sampled_from(NoteCode), text=TEXTS, paths=tuples_of(PATHS))
+INPUTS = st.builds(Input, source=REFS, value=VALUES)
+VARIABLE_ADDRESSES = st.builds(VariableAddress, slot=SLOTS)
+OPTIMIZER_ADDRESSES = st.builds(OptimizerAddress, at=PATHS, mirrors=st.none() | SLOTS)
+KEPT = st.builds(Kept, path=PATHS, value=VALUES, address=st.one_of(VARIABLE_ADDRESSES, OPTIMIZER_ADDRESSES))
+RESIDUES = st.builds(Residue, origins=tuples_of(FORMS), routes=tuples_of(ROUTES), kept=tuples_of(KEPT))
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Plans that conserve: each input is copied, cast, sliced, stacked or dropped, each to its own target."""
+    inputs = [
+        Input(source=Ref(path=KeyPath.of("in", str(number))), value=draw(VALUES))
+        for number in range(draw(st.integers(0, 4)))
+    ]
+    writes: list[Write] = []
+    drops: list[Drop] = []
+    for entry in inputs:
+        copy = Copy(source=entry.source)
+        how = draw(st.sampled_from(["copy", "cast", "take", "stack", "drop"]))
+        ops: list[Op] = [copy]
+        if how == "drop":
+            drops.append(Drop(source=entry.source, rule=draw(st.sampled_from(DropRule))))
+            continue
+        if isinstance(entry.value, ArrayValue):
+            spec = entry.value.spec
+            if how == "cast":
+                ops = [Cast(of=copy, dtype=draw(st.sampled_from(DType)))]
+            elif how == "stack":
+                ops = [Stack(parts=(copy, copy), axis=0)]
+            elif how == "take" and len(spec.shape) > (spec.key_impl is not None) and spec.shape[0]:
+                ops = [Take(of=copy, axis=0, index=index) for index in range(spec.shape[0])]
+        for op in ops:
+            value = result(op, {entry.source: entry.value}.__getitem__)
+            target = KeyPath.of("out", str(len(writes)))
+            writes.append(Write(place=draw(st.sampled_from(Place)), target=target, value=value, op=op))
+    return Plan(
+        source=draw(FORMS),
+        target=draw(FORMS),
+        inputs=tuple(inputs),
+        writes=tuple(writes),
+        drops=tuple(drops),
+        notes=draw(tuples_of(NOTES)),
+        residue=draw(st.none() | RESIDUES),
+    )
+
+
+LEAVES = st.builds(Leaf, value=VALUES, op=OPS)
+VARIABLES = st.builds(Variable, slot=SLOTS, leaf=LEAVES)
+OPTIMIZER_LEAVES = st.builds(
+    OptimizerLeaf, at=PATHS, mirrors=st.none() | SLOTS, factored=st.booleans(), leaf=LEAVES
+)
+TRAIN_STATES = st.builds(
+    TrainState,
+    step=st.none() | LEAVES,
+    variables=tuples_of(VARIABLES),
+    optimizer=tuples_of(OPTIMIZER_LEAVES),
+    groups=tuples_of(GROUPS),
+    aside=tuples_of(st.one_of(VARIABLES, OPTIMIZER_LEAVES)),
+)
+COLLECTIONS = st.builds(LinenCollection, name=NAMES, entries=tuples_of(ENTRIES))
+LINEN = st.builds(
+    LinenTrainState,
+    step=st.none() | ARRAYS,
+    nested_params=st.booleans(),
+    collections=tuples_of(COLLECTIONS),
+    opt_state=tuples_of(ENTRIES),
+)
+NNX = st.builds(
+    NnxTrainState,
+    leaves=st.sampled_from(Leaves),
+    model=tuples_of(ENTRIES),
+    step=st.none() | ARRAYS,
+    opt_state=tuples_of(ENTRIES),
+)
+MAXTEXT = st.builds(
+    MaxtextTrainState,
+    step=st.none() | ARRAYS,
+    params=tuples_of(ENTRIES),
+    aux=tuples_of(ENTRIES),
+    opt_state=tuples_of(ENTRIES),
+)
+PROBLEMS = st.builds(
+    Problem,
+    code=st.sampled_from(Code),
+    path=PATHS,
+    expected=TEXTS,
+    found=TEXTS,
+    hint=MAYBE_TEXT,
+    item=MAYBE_TEXT,
+)
+OPTIONS = st.builds(
+    ConversionOptions,
+    to=st.none() | st.sampled_from(Layout),
+    direction=st.sampled_from(Direction),
+    stacking=st.none() | st.sampled_from(LayerStacking),
+    layer_axis=st.none() | SMALL,
+    leaves=st.none() | st.sampled_from(Leaves),
+    layer_names=st.none() | st.sampled_from(LayerNames),
+    parts=st.sampled_from(Parts),
+    aux=st.sampled_from(Aux),
+)
+AGAINST = st.builds(Against, layout=st.sampled_from(Layout), reason=TEXTS)
+DETECTIONS = st.builds(
+    Detection, layout=st.sampled_from(Layout), evidence=tuples_of(TEXTS), against=tuples_of(AGAINST)
+)
+STORAGE = st.builds(
+    StorageForm, ocdbt=st.booleans(), zarr_format=st.sampled_from([2, 3]), stores_fill_values=st.booleans()
+)
+PARTS = st.builds(Part, name=st.sampled_from(PartName), entries=COUNTS, elements=COUNTS, nbytes=COUNTS)
+DTYPE_COUNTS = st.builds(
+    DTypeCount, part=st.sampled_from(PartName), dtype=TEXTS, arrays=COUNTS, nbytes=COUNTS
+)
+MIRRORS = st.builds(MirrorField, at=PATHS, moments=COUNTS, empty=COUNTS)
+INSPECTIONS = st.builds(
+    Inspection,
+    path=TEXTS,
+    item=TEXTS,
+    step_folder=st.none() | COUNTS,
+    step=st.none() | COUNTS,
+    storage=STORAGE,
+    detection=st.none() | DETECTIONS,
+    parts=tuples_of(PARTS),
+    dtypes=tuples_of(DTYPE_COUNTS),
+    groups=tuples_of(GROUPS),
+    mirrors=tuples_of(MIRRORS),
+    inventory=inventories(),
+    problems=tuples_of(PROBLEMS),
+    notes=tuples_of(NOTES),
+    kept_aside=COUNTS,
+)
+VERSIONS = st.builds(Versions, linen_nnx=TEXTS, tensorstore=TEXTS)
+RECEIPTS = st.builds(
+    Receipt,
+    tool=VERSIONS,
+    source=TEXTS,
+    target=TEXTS,
+    source_layout=st.sampled_from(Layout),
+    target_layout=st.sampled_from(Layout),
+    options=OPTIONS,
+    entries=COUNTS,
+    kept_aside=COUNTS,
+    nbytes=COUNTS,
+    drops=tuples_of(DROPS),
+    notes=tuples_of(NOTES),
+    plan_digest=TEXTS,
+    seconds=st.floats(0, 1e9),
+)
+
+JSON: st.SearchStrategy[JsonValue] = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), TEXTS),
+    lambda of: st.lists(of, max_size=2) | st.dictionaries(TEXTS, of, max_size=2),
+    max_leaves=4,
+)
+JSON_OBJECTS = st.dictionaries(TEXTS, JSON, max_size=2)
+KEY_METADATA = st.builds(KeyMetadata, key=NAMES, key_type=st.sampled_from(KeyType))
+VALUE_METADATA = st.builds(
+    ValueMetadata,
+    value_type=st.sampled_from(["jax.Array", "np.ndarray", "scalar", "string", *Empty, "other"]),
+    skip_deserialize=st.booleans(),
+    write_shape=st.none() | SHAPES,
+)
+TREE_ENTRIES = st.builds(TreeEntry, key_metadata=tuples_of(KEY_METADATA), value_metadata=VALUE_METADATA)
+TREES = st.builds(
+    TreeMetadata,
+    tree_metadata=st.dictionaries(TEXTS, TREE_ENTRIES, max_size=3),
+    use_ocdbt=st.none() | st.booleans(),
+    use_zarr3=st.booleans(),
+    store_array_data_equal_to_fill_value=st.booleans(),
+    custom_metadata=JSON,
+)
+ARRAY_METADATA = st.builds(
+    ArrayMetadata,
+    param_name=NAMES,
+    write_shape=SHAPES,
+    chunk_shape=SHAPES,
+    ext_metadata=st.none() | JSON_OBJECTS,
+)
+ARRAY_METADATAS = st.lists(ARRAY_METADATA, max_size=3).map(ArrayMetadatas.of)
+CHECKPOINTS = st.builds(
+    CheckpointMetadata,
+    item_handlers=JSON,
+    commit_timestamp_nsecs=st.none() | COUNTS,
+    custom_metadata=st.none() | JSON_OBJECTS,
+)
+SHARDINGS = st.builds(NamedSharding, sharding_type=TEXTS, partition_spec=tuples_of(JSON))
+ZARR_V2 = st.builds(
+    ZarrV2,
+    zarr_format=st.just(2),
+    shape=SHAPES,
+    chunks=SHAPES,
+    dtype=st.sampled_from(["<f4", "bfloat16", "|b1"]),
+    dimension_separator=st.sampled_from([".", "/"]),
+)
+ZARR_V3 = st.builds(
+    lambda shape, chunk, dtype, separator, name, codecs: ZarrV3.model_validate(
+        {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": shape,
+            "data_type": dtype,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
+            "chunk_key_encoding": {"name": name, "configuration": {"separator": separator}},
+            "codecs": codecs,
+        }
+    ),
+    SHAPES,
+    SHAPES,
+    st.sampled_from(["float32", "bfloat16", "bool"]),
+    st.sampled_from(["/", "."]),
+    st.sampled_from(["default", "v2"]),
+    tuples_of(JSON_OBJECTS),
+)
+
+CASES: dict[type[BaseModel], st.SearchStrategy[BaseModel]] = {
+    Against: AGAINST,
+    ArrayMetadata: ARRAY_METADATA,
+    ArrayMetadatas: ARRAY_METADATAS,
+    ArraySpec: SPECS,
+    ArrayValue: ARRAYS,
+    Cast: casts(OPS),
+    CheckpointMetadata: CHECKPOINTS,
+    ConversionOptions: OPTIONS,
+    Copy: COPIES,
+    DTypeCount: DTYPE_COUNTS,
+    Detection: DETECTIONS,
+    Drop: DROPS,
+    EmptyValue: EMPTIES,
+    Entry: ENTRIES,
+    Fill: FILLS,
+    Form: FORMS,
+    Input: INPUTS,
+    Inspection: INSPECTIONS,
+    Inventory: inventories(),
+    Kept: KEPT,
+    KeyMetadata: KEY_METADATA,
+    LayerGroup: GROUPS,
+    LayerSlot: SLOTS_OF_LAYERS,
+    Leaf: LEAVES,
+    LinenCollection: COLLECTIONS,
+    LinenTrainState: LINEN,
+    MaxtextTrainState: MAXTEXT,
+    MirrorField: MIRRORS,
+    NamedSharding: SHARDINGS,
+    NnxTrainState: NNX,
+    Note: NOTES,
+    OptimizerAddress: OPTIMIZER_ADDRESSES,
+    OptimizerLeaf: OPTIMIZER_LEAVES,
+    Part: PARTS,
+    Plan: plans(),
+    Problem: PROBLEMS,
+    Problems: st.builds(Problems, problems=tuples_of(PROBLEMS)),
+    Receipt: RECEIPTS,
+    Ref: REFS,
+    Residue: RESIDUES,
+    Route: ROUTES,
+    Slot: SLOTS,
+    Stack: stacks(OPS),
+    StorageForm: STORAGE,
+    StringValue: STRINGS,
+    Take: takes(OPS),
+    TrainState: TRAIN_STATES,
+    TreeEntry: TREE_ENTRIES,
+    TreeMetadata: TREES,
+    ValueMetadata: VALUE_METADATA,
+    Variable: VARIABLES,
+    VariableAddress: VARIABLE_ADDRESSES,
+    Versions: VERSIONS,
+    Write: WRITES,
+    ZarrV2: ZARR_V2,
+    ZarrV3: ZARR_V3,
+}
+"""Models whose values are not free, or that want names and shapes of some kind."""
+
+
+def case_of(model: type[BaseModel]) -> st.SearchStrategy[BaseModel]:
+    """The case of a model: one of those above, or one that follows from its fields alone."""
+    if model is RoutedPlan:
+        return st.builds(_routed, plans(), _annotated(Execution))
+    if model in CASES:
+        return CASES[model]
+    fields = {
+        name: _annotated(field.annotation, *field.metadata) for name, field in model.model_fields.items()
+    }
+    return st.builds(model, **fields)
+
+
+def _routed(plan: Plan, execution: Execution) -> RoutedPlan:
+    return RoutedPlan(**{name: getattr(plan, name) for name in Plan.model_fields}, execution=execution)
+
+
+_PLAIN: dict[object, st.SearchStrategy[Any]] = {
+    KeyPath: PATHS,
+    str: TEXTS,
+    bool: st.booleans(),
+    float: st.floats(0, 1e9),
+    NoneType: st.none(),
+}
+
+
+def _annotated(annotation: Any, *metadata: object) -> st.SearchStrategy[Any]:
+    """Values of an annotation; a field of a kind that is not known here needs a case by hand."""
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]
+    if annotation is int:
+        limits = [limit.ge for limit in metadata if isinstance(limit, Ge)]
+        return st.integers(max([0, *(limit for limit in limits if isinstance(limit, int))]), 2**40)
+    arguments = get_args(annotation)
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        inner = [item for field in arguments[1:] for item in getattr(field, "metadata", [field])]
+        return _annotated(arguments[0], *inner)
+    if origin in (Union, UnionType):
+        return st.one_of([_annotated(argument, *metadata) for argument in arguments])
+    if origin is Literal:
+        return st.sampled_from(arguments)
+    if origin is tuple:
+        return tuples_of(_annotated(arguments[0]))
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return st.sampled_from(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return case_of(annotation)
+    raise NotImplementedError(f"give the model a case by hand: {annotation}")

@@ -1,7 +1,6 @@
 """How long a plan takes, by the number of arrays: items whose every value is a few inline bytes."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -59,7 +58,3 @@ def measure(counts: list[int], work: Path, rounds: int) -> dict[int, list[Cost]]
         command += ["--layer-axis", "0"]
         found[count] = [run(command, work / "log") for _ in range(rounds)]
     return found
-
-
-if __name__ == "__main__":
-    subprocess.run(["true"], check=True)

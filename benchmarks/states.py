@@ -1,6 +1,7 @@
 """Make a Linen train state (params and adamw moments of a decoder) of a given size, saved by orbax."""
 
 import argparse
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ class Form:
     def width(self) -> int:
         """Of the model, so that params, mu and nu together have the size."""
         itemsize = 4 if self.dtype == "float32" else 2
-        return round((self.gigabytes * 1e9 / (3 * itemsize * LAYERS * _MATRICES)) ** 0.5 / 8) * 8
+        return round(math.sqrt(self.gigabytes * 1e9 / (3 * itemsize * LAYERS * _MATRICES)) / 8) * 8
 
 
 def layer_shapes(width: int) -> dict[tuple[str, ...], tuple[int, ...]]:

@@ -14,9 +14,10 @@ import orbax.checkpoint as ocp
 from linen_nnx import DType, KeyPath
 from linen_nnx.convert.engine.execute import Part, write_item
 from linen_nnx.convert.engine.progress import Silent
-from linen_nnx.convert.engine.routes import Items, Settled, route, settle
+from linen_nnx.convert.engine.routes import Settled, route, settle
 from linen_nnx.convert.store.location import Location
 from linen_nnx.convert.store.orbax_source import open_item
+from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.schema.ops import Copy, Op, Origin, Ref, Stack, Take, result
 from linen_nnx.schema.path import ROOT
 from linen_nnx.schema.plan import Place, Write

@@ -19,9 +19,7 @@ def with_side(state: TrainState, side: Side | None) -> TrainState:
     if side is None:
         return state
     axis = side.residue.layer_axis
-    groups = tuple(
-        recount(g, state.variables, axis) if axis is not None and axis in g.axes else g for g in state.groups
-    )
+    groups = recount(state.groups, state.variables, [axis] * len(state.groups))
     variables, optimizer = list(state.variables), list(state.optimizer)
     for kept in side.residue.kept:
         leaf = Leaf(value=kept.value, op=Copy(source=Ref(origin=Origin.SIDE, path=kept.path)))

@@ -182,10 +182,15 @@ def test_the_words_of_a_key_are_no_axis() -> None:
         spec_of(Stack(parts=(copy(0),), axis=2), key)
 
 
-@pytest.mark.parametrize("op", [Cast(of=copy(0), dtype=DType.INT8), Take(of=copy(0), axis=0, index=0)])
-def test_a_string_has_neither_dtype_nor_slices(op: Op) -> None:
+def test_a_string_has_no_dtype() -> None:
     with pytest.raises(OpError):
-        result(op, lambda _: StringValue(text="x"))
+        result(Cast(of=copy(0), dtype=DType.INT8), lambda _: StringValue(text="x"))
+
+
+def test_a_string_stands_for_every_layer_alike() -> None:
+    words = StringValue(text="x")
+    ops: list[Op] = [Take(of=copy(0), axis=0, index=0), Stack(parts=(copy(0), copy(1)), axis=1)]
+    assert [result(op, lambda _: words) for op in ops] == [words, words]
 
 
 def test_an_empty_stands_for_every_layer_alike() -> None:

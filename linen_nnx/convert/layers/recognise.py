@@ -51,11 +51,26 @@ def recognise(variables: Sequence[Variable]) -> tuple[LayerGroup, ...]:
     return tuple(groups)
 
 
-def recount(group: LayerGroup, variables: Sequence[Variable], axis: int) -> LayerGroup:
-    """The group as it is if its layers are stacked on `axis`, one of those that its shapes allow."""
-    found = collect(variables)[group.parent, group.name]
-    slots = slots_of(found.stacks, sorted(found.layers), group.name, axis)
-    return group.model_copy(update={"slots": slots, "count": len(slots), "axes": (axis,)})
+def recount(
+    groups: Sequence[LayerGroup], variables: Sequence[Variable], axes: Sequence[int | None]
+) -> tuple[LayerGroup, ...]:
+    """The groups as they are if each is stacked on the axis given for it, one that its shapes allow.
+
+    A group for which no axis is given stays as it is. Another axis may mean another number of layers, and
+    then the layers that follow begin at another number.
+    """
+    seen = collect(variables)
+    counted: list[LayerGroup] = []
+    for group, axis in zip(groups, axes, strict=True):
+        update: dict[str, object] = {}
+        if axis is not None and axis in group.axes:
+            found = seen[group.parent, group.name]
+            slots = slots_of(found.stacks, sorted(found.layers), group.name, axis)
+            update = {"slots": slots, "count": len(slots), "axes": (axis,)}
+        if group.name == MOE:
+            update["first"] = sum(g.count for g in counted if g.parent == group.parent and g.name == DENSE)
+        counted.append(group.model_copy(update=update))
+    return tuple(counted)
 
 
 def collect(variables: Sequence[Variable]) -> dict[_Key, Seen]:

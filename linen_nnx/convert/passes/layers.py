@@ -47,8 +47,8 @@ class LayersPass(Model):
         if stacking is not LayerStacking.UNSTACKED:
             problems += unlike_layers(state.variables, state.groups)
         work = _Work(state)
-        for group in () if problems else state.groups:
-            work.restack(group, self.form)
+        if not problems:
+            work.restack(state.groups, self.form)
         return Passed(
             TrainState(
                 step=state.step,
@@ -74,18 +74,25 @@ class _Work:
         self.problems: list[Problem] = []
         self.restacked = False
 
-    def restack(self, group: LayerGroup, form: LayerForm) -> None:
-        """Rewrite all that stands in `group`."""
-        axis, faults = axis_before(group, form)
-        if group.stacking is LayerStacking.STACKED and axis in group.axes:
-            group = recount(group, self._given, axis)
-        after, odd = target_group(group, form, self._given)
-        self.problems.extend([*faults, *odd])
+    def restack(self, groups: Sequence[LayerGroup], form: LayerForm) -> None:
+        """Rewrite all that stands in layers."""
+        found = [axis_before(group, form) for group in groups]
+        self.problems.extend(problem for _, faults in found for problem in faults)
+        if self.problems:
+            return
+        stacked = [group.stacking is LayerStacking.STACKED for group in groups]
+        known = [axis if is_stacked else None for (axis, _), is_stacked in zip(found, stacked, strict=True)]
+        for group, (axis, _) in zip(recount(groups, self._given, known), found, strict=True):
+            self._restack(group, axis, form)
+
+    def _restack(self, group: LayerGroup, axis: int, form: LayerForm) -> None:
+        after, faults = target_group(group, form, self._given)
+        self.problems.extend(faults)
         how = Restacking(group, after, axis, form.axis.after(axis))
         if after.stacking is LayerStacking.STACKED and how.changes:
             after = after.model_copy(update={"axes": (how.axis_after,)})
         self.groups.append(after)
-        if faults or odd or not how.changes:
+        if faults or not how.changes:
             return
         self.restacked = self.restacked or how.has_stacks
         self._variables(how)

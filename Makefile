@@ -2,7 +2,9 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
-# More arguments for pytest (`make test ARGS='-k path'`) or for the benchmarks.
+# What the oracle builds its two environments with: MaxText needs 3.12.
+ORACLE_PYTHON ?= python3.12
+# More arguments for pytest (`make test ARGS='-k path'`), the benchmarks or the oracle.
 ARGS   ?=
 
 # In an empty environment there is no PATH, and Python cannot find itself.
@@ -11,7 +13,7 @@ export PATH
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint type bench docs format clean
+.PHONY: help demo test check lint type bench docs oracle format clean
 
 RUN := $(VENV)/bin/python -m
 
@@ -41,12 +43,15 @@ bench: $(VENV)/.ready  ## run the benchmarks
 docs: .venv-docs/.ready  ## build the manual (in build/docs)
 	.venv-docs/bin/python -m mkdocs build --strict --site-dir build/docs
 
+oracle: $(VENV)/.ready  ## train, convert and resume with MaxText itself (Python 3.12, 5 GB, minutes)
+	$(RUN) tests.oracle --python '$(ORACLE_PYTHON)' $(ARGS)
+
 format: $(VENV)/.ready  ## mend what ruff can mend, and format
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
 clean:  ## remove all that these verbs made
-	rm -rf build dist .venv .venv-demo .venv-docs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist .venv .venv-demo .venv-docs .venv-oracle-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The same on a machine with an accelerator as on one without.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from linen_nnx.convert.mirrors import Placed, place
+from linen_nnx.convert.mirrors import Chains, Placed, place
 from linen_nnx.schema.array import Value
 from linen_nnx.schema.inventory import Entry
 from linen_nnx.schema.ir import Leaf, OptimizerLeaf, Slot, Variable
@@ -36,9 +36,10 @@ def lift_optimizer(
     collections: Mapping[str, Sequence[Entry]],
     where: Where,
     origin: Origin,
+    chains: Chains = Chains.DIGITS,
 ) -> tuple[OptimizerLeaf, ...]:
     """Canonical optimizer leaves; each moment knows its variable."""
-    return tuple(_lifted(placed, where, origin) for placed in place(opt_state, collections))
+    return tuple(_lifted(placed, where, origin) for placed in place(opt_state, collections, chains))
 
 
 def _lifted(placed: Placed, where: Where, origin: Origin) -> OptimizerLeaf:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from linen_nnx.convert.layers.recognise import recognise
 from linen_nnx.convert.lifting import Where, copied, lift_optimizer, lift_variables
+from linen_nnx.convert.mirrors import Chains
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.inventory import Entry
 from linen_nnx.schema.ir import PARAMS, RNGS, UNKNOWN, OptimizerLeaf, Slot, TrainState, Variable, is_field
@@ -33,7 +34,13 @@ def lift_linen(state: LinenTrainState, origin: Origin = Origin.SOURCE) -> TrainS
         step=None if state.step is None else copied(state.step, STEP, origin),
         variables=variables,
         optimizer=(
-            *lift_optimizer(_unboxed(state.opt_state), model, _on_disk(OPT_STATE, state.opt_state), origin),
+            *lift_optimizer(
+                _unboxed(state.opt_state),
+                model,
+                _on_disk(OPT_STATE, state.opt_state),
+                origin,
+                Chains.LISTS,
+            ),
             *_lift_fields(state.fields, model, origin),
         ),
         groups=recognise(variables),
@@ -45,7 +52,7 @@ def _lift_fields(
 ) -> Iterator[OptimizerLeaf]:
     """Fields of a subclass, each marked by an attribute key; averages mirror the parameters."""
     entries = tuple(entry for field in fields for entry in joined(ROOT / field.name, field.entries))
-    for leaf in lift_optimizer(_unboxed(entries), model, _on_disk(ROOT, entries), origin):
+    for leaf in lift_optimizer(_unboxed(entries), model, _on_disk(ROOT, entries), origin, Chains.LISTS):
         mark = AttributeKey(leaf.at.names[0])
         yield leaf.model_copy(update={"at": KeyPath((mark, *leaf.at.keys[1:]))})
 

@@ -7,6 +7,7 @@ whose keys are all digits is an optax chain, whatever the writer called its posi
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from linen_nnx.schema.array import ArrayValue, EmptyValue, Value
 from linen_nnx.schema.inventory import Entry
@@ -50,25 +51,36 @@ def leaves(node: "Tree | Entry") -> Iterator[Entry]:
         yield from leaves(child)
 
 
-def place(opt_state: Sequence[Entry], collections: Mapping[str, Sequence[Entry]]) -> list[Placed]:
+class Chains(StrEnum):
+    """How a layout writes the positions of an optax chain."""
+
+    LISTS = "lists"
+    DIGITS = "digits"
+    """As dicts of digits; lists may stand beside them."""
+
+
+def place(
+    opt_state: Sequence[Entry], collections: Mapping[str, Sequence[Entry]], chains: Chains
+) -> list[Placed]:
     """Give every optimizer entry its canonical place. `collections` hold the model's entries by name."""
     trees = {name: grow(entries) for name, entries in collections.items()}
     whole = [Placed(entry, ROOT, None) for entry in opt_state if len(entry.path) == 0]
-    return [*whole, *_walk(grow(opt_state), ROOT, trees)]
+    return [*whole, *_walk(grow(opt_state), ROOT, trees, chains)]
 
 
-def _walk(node: "Tree | Entry", at: KeyPath, trees: Mapping[str, Tree]) -> Iterator[Placed]:
+def _walk(node: "Tree | Entry", at: KeyPath, trees: Mapping[str, Tree], chains: Chains) -> Iterator[Placed]:
     if isinstance(node, Entry):
         yield Placed(node, at, None)
         return
-    chain = all(isinstance(key, DictKey) and key.name.isdecimal() for key in node)
+    digits = all(isinstance(key, DictKey) and key.name.isdecimal() for key in node)
+    chain = digits and chains is Chains.DIGITS
     mirrors = {key: _mirror(child, trees) for key, child in node.items()}
     factors = _factored([found for found in mirrors.values() if found], trees)
     for key, child in node.items():
         below = KeyPath((*at.keys, _canonical(key, chain=chain)))
         found = mirrors[key]
         if found is None:
-            yield from _walk(child, below, trees)
+            yield from _walk(child, below, trees, chains)
             continue
         for entry, slot in found:
             yield Placed(entry, below, slot, factors and _is_reduced(entry, slot, trees))

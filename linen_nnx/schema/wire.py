@@ -8,7 +8,7 @@ from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.errors import LayoutError, raise_if
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.model import Model
-from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.path import KeyPath, SequenceKey
 from linen_nnx.schema.problem import Code, Problem, near
 from linen_nnx.schema.tree import inventory_of
 
@@ -33,7 +33,11 @@ class WireState(Model):
     @classmethod
     def validate_entries(cls, inventory: Inventory) -> list[Problem]:
         """Every way in which the entries are not of this layout."""
-        return [*unknown_entries(inventory, cls.known()), *cls.read(inventory).check()]
+        return [
+            *unknown_entries(inventory, cls.known()),
+            *missing_positions(inventory),
+            *cls.read(inventory).check(),
+        ]
 
     @classmethod
     @abstractmethod
@@ -65,6 +69,26 @@ def step_problems(path: KeyPath, value: Value | None) -> Iterator[Problem]:
         return
     if not isinstance(value, ArrayValue) or value.spec.shape or not value.spec.dtype.is_integer:
         yield Problem(code=Code.WRONG_KIND, path=path, expected="an integer scalar", found=str(value))
+
+
+def missing_positions(inventory: Inventory) -> list[Problem]:
+    """A problem for each position that a list skips: a list has all of them, an empty one as None."""
+    seen: dict[KeyPath, set[int]] = {}
+    for entry in inventory.entries:
+        for depth, key in enumerate(entry.path):
+            if isinstance(key, SequenceKey):
+                seen.setdefault(entry.path[:depth], set()).add(key.index)
+    return [
+        Problem(
+            code=Code.MISSING_ENTRY,
+            path=path / index,
+            expected=f"every position of a list of {max(positions) + 1}",
+            found="nothing",
+        )
+        for path, positions in seen.items()
+        for index in range(max(positions))
+        if index not in positions
+    ]
 
 
 def unknown_entries(inventory: Inventory, known: Sequence[KeyPath]) -> list[Problem]:

@@ -187,6 +187,8 @@ def _missing(
 
 def _unequal(rest: KeyPath, found: Mapping[int, Leaf], how: Restacking) -> list[Problem]:
     values = [leaf.value for leaf in found.values()]
+    if all(value == values[0] for value in values):
+        return []
     common = max(values, key=values.count)
     return [
         Problem(

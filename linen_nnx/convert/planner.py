@@ -11,6 +11,7 @@ from linen_nnx.convert.passes.optimizer import Depth, FillChains
 from linen_nnx.convert.passes.params_only import ParamsOnly
 from linen_nnx.convert.passes.runner import Pass, run
 from linen_nnx.convert.passes.step import StepPass
+from linen_nnx.convert.passes.strays import strays
 from linen_nnx.convert.passes.template import FromTemplate
 from linen_nnx.convert.side import residue_of, side_writes, with_side
 from linen_nnx.convert.store.protocol import Source
@@ -52,6 +53,8 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
     known = against.form if against else _known(source, lifted.form, layout)
     form = target_form(layout, lifted.form, known, options)
     try:
+        if lifted.form.layout is not layout and not _params_only(form, options):
+            raise_if(strays(lifted.state), ConversionError)
         ran = run(lifted.state, _passes(lifted, form, options, against))
     except ConversionError as error:
         raise ConversionError(on_disk(error.problems, lifted.form)) from error

@@ -35,7 +35,7 @@ class WireState(Model):
         """Every way in which the entries are not of this layout."""
         return [
             *unknown_entries(inventory, cls.known()),
-            *missing_positions(inventory),
+            *broken_lists(inventory),
             *cls.read(inventory).check(),
         ]
 
@@ -71,24 +71,28 @@ def step_problems(path: KeyPath, value: Value | None) -> Iterator[Problem]:
         yield Problem(code=Code.WRONG_KIND, path=path, expected="an integer scalar", found=str(value))
 
 
-def missing_positions(inventory: Inventory) -> list[Problem]:
-    """A problem for each position that a list skips: a list has all of them, an empty one as None."""
-    seen: dict[KeyPath, set[int]] = {}
+def broken_lists(inventory: Inventory) -> list[Problem]:
+    """A problem for each list that skips a position (an empty one is None), or that has names as well."""
+    lists: dict[KeyPath, set[int]] = {}
+    names: dict[KeyPath, KeyPath] = {}
     for entry in inventory.entries:
         for depth, key in enumerate(entry.path):
             if isinstance(key, SequenceKey):
-                seen.setdefault(entry.path[:depth], set()).add(key.index)
-    return [
-        Problem(
-            code=Code.MISSING_ENTRY,
-            path=path / index,
-            expected=f"every position of a list of {max(positions) + 1}",
-            found="nothing",
-        )
-        for path, positions in seen.items()
-        for index in range(max(positions))
-        if index not in positions
-    ]
+                lists.setdefault(entry.path[:depth], set()).add(key.index)
+            else:
+                names[entry.path[:depth]] = entry.path[: depth + 1]
+    problems = []
+    for path, positions in lists.items():
+        expected = f"positions 0 to {max(positions)} of a list, and nothing else"
+        missing = [path / index for index in range(max(positions)) if index not in positions]
+        problems += [
+            Problem(code=Code.MISSING_ENTRY, path=at, expected=expected, found="nothing") for at in missing
+        ]
+        if path in names:
+            problems.append(
+                Problem(code=Code.WRONG_KIND, path=names[path], expected=expected, found="a name")
+            )
+    return problems
 
 
 def unknown_entries(inventory: Inventory, known: Sequence[KeyPath]) -> list[Problem]:

@@ -9,6 +9,7 @@ from linen_nnx.convert.layers.recognise import recount
 from linen_nnx.convert.layers.restack import Restacking, restack
 from linen_nnx.convert.layers.target import LayerForm, axis_before, target_group
 from linen_nnx.convert.passes.runner import Passed
+from linen_nnx.convert.passes.strays import layer_strays
 from linen_nnx.convert.passes.whole_leaf import whole_leaf_notes
 from linen_nnx.schema.ir import (
     PARAMS,
@@ -73,6 +74,7 @@ class _Work:
         self.apart: list[Variable] = []
         self.problems: list[Problem] = []
         self.restacked = False
+        self._strays = layer_strays(state)
 
     def restack(self, groups: Sequence[LayerGroup], form: LayerForm) -> None:
         """Rewrite all that stands in layers."""
@@ -97,6 +99,8 @@ class _Work:
         self.restacked = self.restacked or how.has_stacks
         self._variables(how)
         self._optimizer(how)
+        if how.has_stacks:
+            self.problems.extend(self._strays)
 
     def _variables(self, how: Restacking) -> None:
         by_collection, kept = _grouped(self.variables, how, _slot_of, lambda v: v.slot.collection)

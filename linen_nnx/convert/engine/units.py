@@ -14,6 +14,7 @@ from linen_nnx.convert.engine.routes import Routed
 from linen_nnx.convert.engine.sink import Sink
 from linen_nnx.convert.store.extents import StoredValue, read_extent, read_extent_into
 from linen_nnx.convert.store.read import StoredArray
+from linen_nnx.schema.errors import StorageError
 from linen_nnx.schema.ops import Copy, Ref, Take
 from linen_nnx.schema.zarr import chunk_grid
 
@@ -102,7 +103,10 @@ class Split:
         inner = prod(shape[self.axis + 1 :]) * itemsize
         outer = prod(shape[: self.axis])
         decoded = buffers.get("decoded", chunk_nbytes(self.array.zarr))
-        self.codec.decode(self._stored(buffers), decoded)
+        try:
+            self.codec.decode(self._stored(buffers), decoded)
+        except ValueError as error:
+            raise StorageError(f"cannot decode {self.array.path}: {error}") from error
         whole = np.frombuffer(decoded, np.uint8).reshape(outer, shape[self.axis], inner)
         gathered = buffers.get("layer", outer * inner)
         layer = np.frombuffer(gathered, np.uint8).reshape(outer, inner)

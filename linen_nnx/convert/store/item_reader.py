@@ -186,7 +186,7 @@ class ItemReader:
             self._add(Code.STORAGE_MISMATCH, path, "an array of a jax dtype", str(error).splitlines()[-1])
             return None
         self.arrays[path] = StoredArray(
-            self._folder, self._storage, path.param_name, zarr, written, sharding, self._store
+            self._folder, self._storage, path, path.param_name, zarr, written, sharding, self._store
         )
         return ArrayValue(spec=spec, holder=holder)
 

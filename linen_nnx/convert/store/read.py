@@ -8,6 +8,7 @@ from linen_nnx.convert.store.extents import StoredValue
 from linen_nnx.convert.store.keyvalue import KeyValues, ocdbt_spec
 from linen_nnx.schema.errors import StorageError
 from linen_nnx.schema.orbax_metadata import ArrayMetadata, NamedSharding, StorageForm
+from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.zarr import ZarrV2, ZarrV3, zarr_json
 
 
@@ -17,6 +18,7 @@ class StoredArray:
 
     folder: Path
     storage: StorageForm
+    path: KeyPath
     name: str
     zarr: ZarrV2 | ZarrV3
     written: ArrayMetadata | None

@@ -63,6 +63,11 @@ class LinenTrainState(WireState):
         return (STEP, PARAMS, OPT_STATE, *(ROOT / name for name in (*FIELD_COLLECTIONS, *FIELDS)))
 
     @classmethod
+    def step_path(cls) -> KeyPath | None:
+        """Where the step stands."""
+        return STEP
+
+    @classmethod
     def read(cls, inventory: Inventory) -> Self:
         """Sort the entries into the fields."""
         entries = inventory.below(PARAMS)

@@ -43,6 +43,11 @@ class MaxtextTrainState(WireState):
         return (STEP, PARAMS_BASE, OPT_STATE, AUX_BASE)
 
     @classmethod
+    def step_path(cls) -> KeyPath | None:
+        """Where the step stands."""
+        return STEP
+
+    @classmethod
     def read(cls, inventory: Inventory) -> Self:
         """Sort the entries into the fields."""
         return cls(

@@ -57,6 +57,11 @@ class NnxShaped(WireState):
         return [root for root in found if root is not None]
 
     @classmethod
+    def step_path(cls) -> KeyPath | None:
+        """Where the step stands."""
+        return cls.roots.step
+
+    @classmethod
     def read(cls, inventory: Inventory) -> Self:
         """Sort the entries into the fields, without their last key `value`."""
         model = inventory.below(cls.roots.model)

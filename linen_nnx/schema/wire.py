@@ -36,6 +36,7 @@ class WireState(Model):
         return [
             *unknown_entries(inventory, cls.known()),
             *broken_lists(inventory),
+            *_no_step(inventory, cls.step_path()),
             *cls.read(inventory).check(),
         ]
 
@@ -43,6 +44,11 @@ class WireState(Model):
     @abstractmethod
     def known(cls) -> Sequence[KeyPath]:
         """Everything stands below one of these."""
+
+    @classmethod
+    @abstractmethod
+    def step_path(cls) -> KeyPath | None:
+        """Where the step stands, if the layout has one."""
 
     @classmethod
     @abstractmethod
@@ -69,6 +75,24 @@ def step_problems(path: KeyPath, value: Value | None) -> Iterator[Problem]:
         return
     if not isinstance(value, ArrayValue) or value.spec.shape or not value.spec.dtype.is_integer:
         yield Problem(code=Code.WRONG_KIND, path=path, expected="an integer scalar", found=str(value))
+
+
+def _no_step(inventory: Inventory, step: KeyPath | None) -> list[Problem]:
+    """A problem for all that stands at or below the step and is no array there."""
+    if step is None:
+        return []
+    below = [entry for entry in inventory.entries if entry.path.startswith(step)]
+    wrapped = len(below) == 1 and below[0].path == step / VALUE
+    return [
+        Problem(
+            code=Code.WRONG_KIND,
+            path=entry.path,
+            expected=f"an integer scalar at {step}, and nothing else",
+            found=str(entry.value),
+        )
+        for entry in below
+        if not isinstance(entry.value, ArrayValue) or not (wrapped or entry.path == step)
+    ]
 
 
 def broken_lists(inventory: Inventory) -> list[Problem]:

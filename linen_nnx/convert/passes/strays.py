@@ -21,7 +21,10 @@ def strays(state: TrainState) -> list[Problem]:
     def runs_through(item: OptimizerLeaf) -> bool:
         keys = item.at.keys
         return any(
-            keys[start : start + depth] in paths for depth in depths for start in range(1, len(keys) - depth)
+            keys[start : start + depth] in paths
+            for depth in depths
+            # One name alone, at the end, may as well be a counter's.
+            for start in range(1, len(keys) - depth + (depth > 1))
         )
 
     return [_problem(item) for item in _unmirrored(state) if runs_through(item)]

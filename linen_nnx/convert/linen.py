@@ -20,6 +20,9 @@ from linen_nnx.schema.wire import VALUE, joined, wrapped_paths
 def lift_linen(state: LinenTrainState, origin: Origin = Origin.SOURCE) -> TrainState:
     """To the intermediate representation. Boxes are opened: their key `value` is no part of a path."""
     model = {c.name: _unboxed(c.entries) for c in state.collections}
+    # Moments are boxed where their parameters are; without boxes `value` is a name like any other.
+    boxed = any(wrapped_paths(c.entries) for c in state.collections)
+    opt_state = _unboxed(state.opt_state) if boxed else state.opt_state
     variables = tuple(
         variable
         for collection in state.collections
@@ -35,24 +38,26 @@ def lift_linen(state: LinenTrainState, origin: Origin = Origin.SOURCE) -> TrainS
         variables=variables,
         optimizer=(
             *lift_optimizer(
-                _unboxed(state.opt_state),
+                opt_state,
                 model,
                 _on_disk(OPT_STATE, state.opt_state),
                 origin,
                 Chains.LISTS,
             ),
-            *_lift_fields(state.fields, model, origin),
+            *_lift_fields(state.fields, boxed, model, origin),
         ),
         groups=recognise(variables),
     )
 
 
 def _lift_fields(
-    fields: tuple[LinenField, ...], model: dict[str, tuple[Entry, ...]], origin: Origin
+    fields: tuple[LinenField, ...], boxed: bool, model: dict[str, tuple[Entry, ...]], origin: Origin
 ) -> Iterator[OptimizerLeaf]:
     """Fields of a subclass, each marked by an attribute key; averages mirror the parameters."""
     entries = tuple(entry for field in fields for entry in joined(ROOT / field.name, field.entries))
-    for leaf in lift_optimizer(_unboxed(entries), model, _on_disk(ROOT, entries), origin, Chains.LISTS):
+    for leaf in lift_optimizer(
+        _unboxed(entries) if boxed else entries, model, _on_disk(ROOT, entries), origin, Chains.LISTS
+    ):
         mark = AttributeKey(leaf.at.names[0])
         yield leaf.model_copy(update={"at": KeyPath((mark, *leaf.at.keys[1:]))})
 

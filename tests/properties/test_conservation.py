@@ -210,6 +210,8 @@ def arrives(content: Content, among: list[Content]) -> bool:
 def test_what_is_accepted_with_a_planted_entry_still_comes_back_whole(
     plant: Plant, state: State, leaves: Leaves, form: Form
 ) -> None:
+    # A leaf called `value`, alone in its module, cannot be told from a wrapper's.
+    assume("value" not in plant.names)
     form = Form(stacked=form.stacked, axis=form.axis)
     tree = linen(state, form)
     path, content = plant.into(tree), plant.content
@@ -226,6 +228,8 @@ def test_what_is_accepted_with_a_planted_entry_still_comes_back_whole(
 def test_what_is_accepted_of_nnx_with_a_planted_entry_still_comes_back_whole(
     plant: Plant, state: State, leaves: Leaves, form: Form
 ) -> None:
+    # A leaf called `value`, alone in its module, cannot be told from a wrapper's.
+    assume("value" not in plant.names)
     tree = nnx(state, form, leaves)
     path, content = plant.into(tree), plant.content
     source = Held({**tree, path: content})

@@ -113,7 +113,7 @@ def _mirror(node: "Tree | Entry", trees: Mapping[str, Tree]) -> Mirror | None:
     ]
     candidates.append(_matched(levels))
     found, foreign = max(candidates, key=lambda candidate: len(candidate[0]))
-    if len(found) <= len(foreign) or not _shapes_agree(found, trees):
+    if not found or len(found) < len(foreign) or not _shapes_agree(found, trees):
         return None
     return [*found, *foreign]
 

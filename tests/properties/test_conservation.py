@@ -220,7 +220,10 @@ def test_what_is_accepted_with_a_planted_entry_still_comes_back_whole(
     there = converted_or_refused(source, ConversionOptions(to=Layout.NNX, leaves=leaves))
     if isinstance(there, ProblemsError):
         return
-    again = there.converted(ConversionOptions(to=Layout.LINEN))
+    # Refused on the way back, nothing is lost: the checkpoint is still there.
+    again = converted_or_refused(there, ConversionOptions(to=Layout.LINEN))
+    if isinstance(again, ProblemsError):
+        return
     assert difference(again.tree, source.tree) == []
 
 
@@ -240,7 +243,10 @@ def test_what_is_accepted_of_nnx_with_a_planted_entry_still_comes_back_whole(
     assert there.plan is not None
     # Leaves that are wrapped here and bare there are read, but all written alike.
     assume(there.plan.source.leaves is not Leaves.MIXED)
-    again = there.converted(ConversionOptions(to=Layout.NNX))
+    # Refused on the way back, nothing is lost: the checkpoint is still there.
+    again = converted_or_refused(there, ConversionOptions(to=Layout.NNX))
+    if isinstance(again, ProblemsError):
+        return
     assert difference(again.tree, source.tree) == []
 
 

@@ -1,0 +1,30 @@
+"""The only room that formats: results to stdout, all that is for people to stderr. One file a kind."""
+
+from linen_nnx.cli.render.inspection import flat, inspection, tree
+from linen_nnx.cli.render.out import (
+    error,
+    json,
+    our_fault,
+    problems,
+    progress,
+    say,
+    step_taken,
+    verdict,
+)
+from linen_nnx.cli.render.plan import plan, receipt
+
+__all__ = [
+    "error",
+    "flat",
+    "inspection",
+    "json",
+    "our_fault",
+    "plan",
+    "problems",
+    "progress",
+    "receipt",
+    "say",
+    "step_taken",
+    "tree",
+    "verdict",
+]

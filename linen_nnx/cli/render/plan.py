@@ -1,0 +1,68 @@
+"""A plan, leaf by leaf, and what a conversion did."""
+
+from collections.abc import Sequence
+
+from linen_nnx.cli.render.out import drops, notes, say, size
+from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.ops import Cast, Copy, Fill, Op, Stack, Take
+from linen_nnx.schema.plan import Write
+from linen_nnx.schema.receipt import Receipt
+from linen_nnx.schema.routing import Execution, RoutedPlan, Transfer
+
+
+def plan(made: RoutedPlan) -> None:
+    """Every write with its route, every drop, and what it all costs."""
+    for write, routed in zip(made.writes, made.execution.writes, strict=True):
+        print(
+            f"{write.place.value:<4} {routed.route.value:<9} {write.target}: {write.value}  <- {op(write.op)}"
+        )
+    drops(made.drops)
+    notes(made.notes)
+    print(
+        f"{made.source.layout.value} -> {made.target.layout.value}: {len(made.item_writes)} entries, "
+        f"{len(made.side_writes)} kept aside, {len(made.drops)} dropped, {size(_nbytes(made.writes))}"
+    )
+    execution(made.execution)
+
+
+def execution(cost: Execution) -> None:
+    """Bytes by route, and memory."""
+    verb = "linked" if cost.effort.transfer is Transfer.LINK else "copied"
+    print(
+        f"stored bytes: {size(cost.referenced)} by reference, {size(cost.moved)} moved one by one; "
+        f"{size(cost.decoded)} decoded; {cost.files} data files ({size(cost.file_bytes)}) {verb}"
+    )
+    if cost.sparse_files:
+        print(f"{cost.sparse_files} data files stay behind, being mostly of no use; their values are moved")
+    print(f"memory at most {size(cost.peak_memory)}")
+
+
+def _nbytes(writes: Sequence[Write]) -> int:
+    return sum(write.value.spec.nbytes for write in writes if isinstance(write.value, ArrayValue))
+
+
+def op(made: Op) -> str:
+    """An op on a line."""
+    match made:
+        case Copy(source=source):
+            return str(source)
+        case Take(of=of, axis=axis, index=index):
+            return f"{op(of)}, slice {index} of axis {axis}"
+        case Stack(parts=parts, axis=axis):
+            return f"{len(parts)} on axis {axis}: {op(parts[0])} … {op(parts[-1])}"
+        case Cast(of=of, dtype=dtype):
+            return f"{op(of)} as {dtype.value}"
+        case Fill(value=value):
+            return f"{value}, put in"
+
+
+def receipt(done: Receipt) -> None:
+    """What was done."""
+    drops(done.drops)
+    notes(done.notes)
+    print(
+        f"{done.source_layout.value} -> {done.target_layout.value}: {done.target}\n"
+        f"{done.entries} entries, {done.kept_aside} kept aside, {len(done.drops)} dropped, "
+        f"{size(done.nbytes)} in {done.seconds:.1f} s"
+    )
+    say(f"hint: linen-nnx verify {done.target} --against {done.source}")

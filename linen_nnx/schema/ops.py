@@ -1,13 +1,14 @@
 """Ops: how a target array is made of source arrays. A closed, composable, serialisable union.
 
 `Take(Copy(x), axis=1, index=3)` is layer 3 of a stack; `Stack((Copy(a), Copy(b)), axis=1)` puts layers
-together. Every op has a value (spec and kind) that follows from the values of what it reads, so a plan
-can be checked without reading one array.
+together; `Concat` and `Split` fuse the gates of a recurrent cell and part them again. Every op has a value
+(spec and kind) that follows from the values of what it reads, so a plan can be checked without reading one
+array.
 """
 
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, Literal, TypeVar, assert_never
 
 from pydantic import Field
 
@@ -60,6 +61,33 @@ class Stack(Model):
     axis: Annotated[int, Field(ge=0)]
 
 
+class MoveAxis(Model):
+    """The same array with one axis moved to another place, the others in their order."""
+
+    kind: Literal["move_axis"] = "move_axis"
+    of: "Op"
+    source: Annotated[int, Field(ge=0)]
+    destination: Annotated[int, Field(ge=0)]
+
+
+class Concat(Model):
+    """Equal arrays one after the other on an axis that they have, in this order."""
+
+    kind: Literal["concat"] = "concat"
+    parts: Annotated[tuple["Op", ...], Field(min_length=1)]
+    axis: Annotated[int, Field(ge=0)]
+
+
+class Split(Model):
+    """One of `count` equal pieces along an axis, the axis kept: what `Concat` has put together."""
+
+    kind: Literal["split"] = "split"
+    of: "Op"
+    axis: Annotated[int, Field(ge=0)]
+    index: Annotated[int, Field(ge=0)]
+    count: Annotated[int, Field(ge=1)]
+
+
 class Cast(Model):
     """The same values in another dtype; refused at run time where a value would change."""
 
@@ -69,17 +97,16 @@ class Cast(Model):
 
 
 class Fill(Model):
-    """An entry with no source: an empty that the target's structure needs."""
+    """An entry with no source: an empty that the target's structure needs, or an array of zeros."""
 
     kind: Literal["fill"] = "fill"
     value: Value
 
 
-Op = Annotated[Copy | Take | Stack | Cast | Fill, Field(discriminator="kind")]
+Op = Annotated[Copy | Take | Stack | MoveAxis | Concat | Split | Cast | Fill, Field(discriminator="kind")]
 
-Take.model_rebuild()
-Stack.model_rebuild()
-Cast.model_rebuild()
+for _composed in (Take, Stack, MoveAxis, Concat, Split, Cast):
+    _composed.model_rebuild()
 
 
 class OpError(ValueError):
@@ -91,9 +118,9 @@ def refs(op: Op) -> Iterator[Ref]:
     match op:
         case Copy(source=source):
             yield source
-        case Take(of=of) | Cast(of=of):
+        case Take(of=of) | MoveAxis(of=of) | Split(of=of) | Cast(of=of):
             yield from refs(of)
-        case Stack(parts=parts):
+        case Stack(parts=parts) | Concat(parts=parts):
             for part in parts:
                 yield from refs(part)
         case Fill():
@@ -113,6 +140,12 @@ def result(op: Op, value_of: Callable[[Ref], Value]) -> Value:
             return _taken(result(of, value_of), axis, index)
         case Stack(parts=parts, axis=axis):
             return _stacked([result(part, value_of) for part in parts], axis)
+        case MoveAxis(of=of, source=source, destination=destination):
+            return _moved(result(of, value_of), source, destination)
+        case Concat(parts=parts, axis=axis):
+            return _joined([result(part, value_of) for part in parts], axis)
+        case Split(of=of, axis=axis, index=index, count=count):
+            return _piece(result(of, value_of), axis, index, count)
         case Cast(of=of, dtype=dtype):
             inner = _array(result(of, value_of), "cast")
             return _with_spec(inner, ArraySpec(shape=inner.spec.shape, dtype=dtype))
@@ -156,6 +189,55 @@ def _stacked(values: list[Value], axis: int) -> Value:
     if axis > logical_rank(first):
         raise OpError(f"cannot stack {first} on axis {axis}")
     return _with_spec(arrays[0], stacked_spec(first, axis, len(arrays)))
+
+
+def _moved(value: Value, source: int, destination: int) -> Value:
+    if not isinstance(value, ArrayValue):
+        return value
+    spec = value.spec
+    if max(source, destination) >= logical_rank(spec):
+        raise OpError(f"cannot move axis {source} of {spec} to {destination}")
+    return _with_shape(value, moved(spec.shape, source, destination))
+
+
+def _joined(values: list[Value], axis: int) -> Value:
+    if not isinstance(values[0], ArrayValue) and all(value == values[0] for value in values):
+        return values[0]
+    arrays = [_array(value, "join") for value in values]
+    first = arrays[0].spec
+    if other := next((a.spec for a in arrays if a.spec != first), None):
+        raise OpError(f"cannot join {first} with {other}: they must be alike to be parted again")
+    if axis >= logical_rank(first):
+        raise OpError(f"cannot join {first} on axis {axis}")
+    return _with_shape(arrays[0], resized(first.shape, axis, first.shape[axis] * len(arrays)))
+
+
+def _piece(value: Value, axis: int, index: int, count: int) -> Value:
+    if not isinstance(value, ArrayValue):
+        return value
+    spec = value.spec
+    if axis >= logical_rank(spec) or spec.shape[axis] % count or index >= count:
+        raise OpError(f"no piece {index} of {count} equal ones on axis {axis} of {spec}")
+    return _with_shape(value, resized(spec.shape, axis, spec.shape[axis] // count))
+
+
+def _with_shape(value: ArrayValue, shape: tuple[int, ...]) -> ArrayValue:
+    spec = value.spec
+    return _with_spec(value, ArraySpec(shape=shape, dtype=spec.dtype, key_impl=spec.key_impl))
+
+
+_Axis = TypeVar("_Axis")
+
+
+def moved(axes: tuple[_Axis, ...], source: int, destination: int) -> tuple[_Axis, ...]:
+    """What belongs to the axes of an array, such as its shape, after one of them was moved."""
+    rest = axes[:source] + axes[source + 1 :]
+    return (*rest[:destination], axes[source], *rest[destination:])
+
+
+def resized(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
+    """The shape with another size of one axis."""
+    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 def taken_spec(spec: ArraySpec, axis: int) -> ArraySpec:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from linen_nnx.schema.array import ArrayValue, Empty, EmptyValue, Holder, StringValue, Value
 from linen_nnx.schema.model import Model
+from linen_nnx.schema.ops import moved
 from linen_nnx.schema.path import AttributeKey, DictKey, Key, KeyPath, SequenceKey
 
 METADATA_FILE = "_METADATA"
@@ -142,6 +143,13 @@ class NamedSharding(_Kept):
         if axis >= len(self.partition_spec):
             return self
         spec = (*self.partition_spec[:axis], None, *self.partition_spec[axis:])
+        return self.model_copy(update={"partition_spec": spec})
+
+    def with_moved_axis(self, source: int, destination: int, rank: int) -> "NamedSharding":
+        """For an array of `rank` of which one axis was moved."""
+        if not self.partition_spec:
+            return self
+        spec = moved((*self.partition_spec, *[None] * (rank - len(self.partition_spec))), source, destination)
         return self.model_copy(update={"partition_spec": spec})
 
 

@@ -18,7 +18,7 @@ from linen_nnx.convert.engine.routes import Settled, route, settle
 from linen_nnx.convert.store.location import Location
 from linen_nnx.convert.store.orbax_source import open_item
 from linen_nnx.convert.store.source_arrays import Items
-from linen_nnx.schema.ops import Copy, Op, Origin, Ref, Stack, Take, result
+from linen_nnx.schema.ops import Concat, Copy, MoveAxis, Op, Origin, Ref, Split, Stack, Take, refs, result
 from linen_nnx.schema.path import ROOT
 from linen_nnx.schema.plan import Place, Write
 from linen_nnx.schema.routing import Effort
@@ -135,7 +135,7 @@ def _bits(leaf: Any) -> tuple[str, tuple[int, ...], bytes]:
 
 
 def conversions(written: Written) -> dict[str, Op]:
-    """A rename, two stacks and an unstack of every dtype, by the target's name."""
+    """By the target's name: a rename, stacks and an unstack of every dtype, and what rules may ask for."""
     ops: dict[str, Op] = {}
     for kind in [*written.dtypes, *KEYS]:
         layers = tuple(_copy("layers", str(n), kind) for n in range(LAYERS))
@@ -144,6 +144,16 @@ def conversions(written: Written) -> dict[str, Op]:
             ops[f"first.{kind}"] = Stack(parts=layers, axis=0)
         ops[f"second.{kind}"] = Stack(parts=layers, axis=1)
         ops |= {f"layer_{n}.{kind}": Take(of=_copy("scan", kind), axis=1, index=n) for n in range(LAYERS)}
+        if kind in FEW:
+            scan = _copy("scan", kind)
+            ops[f"moved.{kind}"] = MoveAxis(of=scan, source=1, destination=0)
+            ops[f"back.{kind}"] = MoveAxis(of=scan, source=0, destination=2)
+            ops[f"joined.{kind}"] = Concat(parts=layers, axis=1)
+            ops[f"across.{kind}"] = Concat(parts=layers, axis=0)
+            ops |= {f"part_{n}.{kind}": Split(of=scan, axis=2, index=n, count=4) for n in range(4)}
+            ops[f"both.{kind}"] = Split(
+                of=MoveAxis(of=scan, source=1, destination=0), axis=1, index=1, count=2
+            )
     return ops
 
 
@@ -167,9 +177,27 @@ def expected(source: Values, ops: dict[str, Op]) -> Values:
                 value = source[ref.path.param_name]
                 taken = np.ascontiguousarray(np.take(_words(value), index, axis))
                 out[name] = (value[0], taken.shape[:-1], taken.tobytes())
+            case MoveAxis() | Concat() | Split():
+                words = _of_rules(op, source)
+                dtype = source[next(refs(op)).path.param_name][0]
+                out[name] = (dtype, words.shape[:-1], np.ascontiguousarray(words).tobytes())
             case _:
                 raise AssertionError(op)
     return out
+
+
+def _of_rules(op: Op, source: Values) -> "np.ndarray[Any, Any]":
+    match op:
+        case Copy(source=ref):
+            return _words(source[ref.path.param_name])
+        case MoveAxis(of=of, source=before, destination=after):
+            return np.moveaxis(_of_rules(of, source), before, after)
+        case Concat(parts=parts, axis=axis):
+            return np.concatenate([_of_rules(part, source) for part in parts], axis)
+        case Split(of=of, axis=axis, index=index, count=count):
+            return np.split(_of_rules(of, source), count, axis)[index]
+        case _:
+            raise AssertionError(op)
 
 
 def _words(value: tuple[str, tuple[int, ...], bytes]) -> "np.ndarray[Any, Any]":

@@ -12,7 +12,7 @@ from linen_nnx.convert.planner import plan
 from linen_nnx.schema.array import ArraySpec, ArrayValue, Value
 from linen_nnx.schema.errors import ConversionError, LayoutError, ProblemsError
 from linen_nnx.schema.inventory import Entry, Inventory
-from linen_nnx.schema.ops import Cast, Copy, Fill, Op, Origin, Ref, Stack, Take
+from linen_nnx.schema.ops import Cast, Concat, Copy, Fill, MoveAxis, Op, Origin, Ref, Split, Stack, Take
 from linen_nnx.schema.options import ConversionOptions
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Plan, same_content
@@ -122,6 +122,8 @@ def evaluate(op: Op, read: Callable[[Ref], Content]) -> Content:
             assert np.array_equal(cast.astype(inner.data.dtype), inner.data)
             assert int(cast.flat[0]) == int(inner.data.flat[0])
             return _like(inner, cast)
+        case MoveAxis() | Concat() | Split():
+            raise AssertionError(f"only rules make a {op.kind}")
         case _:
             assert_never(op)
 

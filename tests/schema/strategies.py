@@ -36,7 +36,20 @@ from linen_nnx.schema.layout import (
 from linen_nnx.schema.linen import LinenCollection, LinenTrainState
 from linen_nnx.schema.maxtext import MaxtextTrainState
 from linen_nnx.schema.nnx import NnxTrainState
-from linen_nnx.schema.ops import Cast, Copy, Fill, Op, Origin, Ref, Stack, Take, result
+from linen_nnx.schema.ops import (
+    Cast,
+    Concat,
+    Copy,
+    Fill,
+    MoveAxis,
+    Op,
+    Origin,
+    Ref,
+    Split,
+    Stack,
+    Take,
+    result,
+)
 from linen_nnx.schema.options import Aux, ConversionOptions, Direction, Parts
 from linen_nnx.schema.orbax_metadata import (
     ArrayMetadata,
@@ -170,13 +183,30 @@ def stacks(of: st.SearchStrategy[Op]) -> st.SearchStrategy[Stack]:
     return st.builds(Stack, parts=st.lists(of, min_size=1, max_size=3).map(tuple), axis=SMALL)
 
 
+def moves(of: st.SearchStrategy[Op]) -> st.SearchStrategy[MoveAxis]:
+    """Ops with an axis moved."""
+    return st.builds(MoveAxis, of=of, source=SMALL, destination=SMALL)
+
+
+def concats(of: st.SearchStrategy[Op]) -> st.SearchStrategy[Concat]:
+    """Ops one after the other."""
+    return st.builds(Concat, parts=st.lists(of, min_size=1, max_size=3).map(tuple), axis=SMALL)
+
+
+def splits(of: st.SearchStrategy[Op]) -> st.SearchStrategy[Split]:
+    """Pieces of ops."""
+    return st.builds(Split, of=of, axis=SMALL, index=SMALL, count=st.integers(1, 5))
+
+
 def casts(of: st.SearchStrategy[Op]) -> st.SearchStrategy[Cast]:
     """Casts of ops."""
     return st.builds(Cast, of=of, dtype=st.sampled_from(DType))
 
 
 OPS: st.SearchStrategy[Op] = st.recursive(
-    st.one_of(COPIES, FILLS), lambda of: st.one_of(takes(of), stacks(of), casts(of)), max_leaves=4
+    st.one_of(COPIES, FILLS),
+    lambda of: st.one_of(takes(of), stacks(of), moves(of), concats(of), splits(of), casts(of)),
+    max_leaves=4,
 )
 WRITES = st.builds(Write, place=st.sampled_from(Place), target=PATHS, value=VALUES, op=OPS)
 DROPS = st.builds(Drop, source=REFS, rule=st.sampled_from(DropRule))
@@ -402,6 +432,7 @@ CASES: dict[type[BaseModel], st.SearchStrategy[BaseModel]] = {
     ArrayValue: ARRAYS,
     Cast: casts(OPS),
     CheckpointMetadata: CHECKPOINTS,
+    Concat: concats(OPS),
     ConversionOptions: OPTIONS,
     Copy: COPIES,
     DTypeCount: DTYPE_COUNTS,
@@ -423,6 +454,7 @@ CASES: dict[type[BaseModel], st.SearchStrategy[BaseModel]] = {
     LinenTrainState: LINEN,
     MaxtextTrainState: MAXTEXT,
     MirrorField: MIRRORS,
+    MoveAxis: moves(OPS),
     NamedSharding: SHARDINGS,
     NnxTrainState: NNX,
     Note: NOTES,
@@ -437,6 +469,7 @@ CASES: dict[type[BaseModel], st.SearchStrategy[BaseModel]] = {
     Residue: RESIDUES,
     Route: ROUTES,
     Slot: SLOTS,
+    Split: splits(OPS),
     Stack: stacks(OPS),
     StorageForm: STORAGE,
     StringValue: STRINGS,

@@ -7,7 +7,22 @@ from pydantic import ValidationError
 
 from linen_nnx.schema.array import ArraySpec, ArrayValue, DType, EmptyValue, Holder, StringValue, Value
 from linen_nnx.schema.layout import Form, Layout
-from linen_nnx.schema.ops import Cast, Copy, Fill, Op, OpError, Origin, Ref, Stack, Take, refs, result
+from linen_nnx.schema.ops import (
+    Cast,
+    Concat,
+    Copy,
+    Fill,
+    MoveAxis,
+    Op,
+    OpError,
+    Origin,
+    Ref,
+    Split,
+    Stack,
+    Take,
+    refs,
+    result,
+)
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Drop, DropRule, Input, Place, Plan, Write, same_content
 from tests.schema.strategies import plans
@@ -170,6 +185,63 @@ def test_an_entry_that_is_read_in_part_at_a_second_axis_is_refused() -> None:
     assert len(made({A: F32}, cells).writes) == 6
     with pytest.raises(ValidationError):
         made({A: F32}, cells[1:])
+
+
+def reads(wanted: dict[str, Op]) -> Plan:
+    values: dict[Ref, Value] = {A: F32}
+    return made(
+        values, [write(KeyPath.of(n), op, result(op, values.__getitem__)) for n, op in wanted.items()]
+    )
+
+
+def test_pieces_that_are_all_there_conserve_and_one_less_is_refused() -> None:
+    pieces: dict[str, Op] = {str(n): Split(of=Copy(source=A), axis=1, index=n, count=3) for n in range(3)}
+    assert len(reads(pieces).writes) == 3
+    with pytest.raises(ValidationError, match="slice 1 on axis 1"):
+        reads({name: op for name, op in pieces.items() if name != "1"})
+
+
+def test_pieces_and_slices_of_moved_axes_are_those_of_the_array() -> None:
+    moved = MoveAxis(of=Copy(source=A), source=1, destination=0)
+    rows: dict[str, Op] = {str(n): Take(of=moved, axis=0, index=n) for n in range(3)}
+    assert len(reads(rows).writes) == 3
+    with pytest.raises(ValidationError, match="slice 2 on axis 1"):
+        reads({name: op for name, op in rows.items() if name != "2"})
+
+
+def test_a_piece_of_what_was_joined_reads_that_part_alone() -> None:
+    both: dict[Ref, Value] = {A: F32, B: F32}
+    joined = Concat(parts=(Copy(source=A), Copy(source=B)), axis=1)
+    halves = [Split(of=joined, axis=1, index=n, count=2) for n in range(2)]
+    assert len(made(both, [write(KeyPath.of(str(n)), op) for n, op in enumerate(halves)]).writes) == 2
+    with pytest.raises(ValidationError, match="b is read in part: all of it"):
+        made(both, [write(X, halves[0])])
+
+
+def test_pieces_that_overlap_cover_together() -> None:
+    three = Split(of=Copy(source=A), axis=1, index=0, count=3)
+    rows: dict[str, Op] = {str(n): Split(of=Copy(source=A), axis=0, index=n, count=2) for n in range(2)}
+    assert len(reads({**rows, "again": three}).writes) == 3
+    with pytest.raises(ValidationError, match="of slice 1 on axis 0"):
+        reads({"0": rows["0"], "again": three})
+
+
+@given(shape=st.tuples(*[st.integers(1, 4)] * 3), axes=st.tuples(st.integers(0, 2), st.integers(0, 2)))
+def test_an_axis_moved_there_and_back_is_where_it_was(shape: tuple[int, ...], axes: tuple[int, int]) -> None:
+    spec = ArraySpec(shape=shape, dtype=DType.FLOAT32)
+    there = MoveAxis(of=copy(0), source=axes[0], destination=axes[1])
+    back = MoveAxis(of=there, source=axes[1], destination=axes[0])
+    assert spec_of(back, spec) == spec
+
+
+def test_parts_of_unlike_shapes_are_not_joined_nor_uneven_pieces_made() -> None:
+    other = ArrayValue(spec=ArraySpec(shape=(2, 4), dtype=DType.FLOAT32))
+    with pytest.raises(ValidationError, match="cannot join"):
+        made({A: F32, B: other}, [write(X, Concat(parts=(Copy(source=A), Copy(source=B)), axis=1))])
+    with pytest.raises(OpError, match="no piece 0 of 2 equal ones on axis 1"):
+        result(Split(of=Copy(source=A), axis=1, index=0, count=2), lambda _: F32)
+    with pytest.raises(OpError, match="cannot move axis 2"):
+        result(MoveAxis(of=Copy(source=A), source=2, destination=0), lambda _: F32)
 
 
 def test_the_words_of_a_key_are_no_axis() -> None:

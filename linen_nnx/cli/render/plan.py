@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from linen_nnx.cli.render.out import drops, notes, say, size
 from linen_nnx.schema.array import ArrayValue
-from linen_nnx.schema.ops import Cast, Copy, Fill, Op, Stack, Take
+from linen_nnx.schema.ops import Cast, Concat, Copy, Fill, MoveAxis, Op, Split, Stack, Take
 from linen_nnx.schema.plan import Write
 from linen_nnx.schema.receipt import Receipt
 from linen_nnx.schema.routing import Execution, RoutedPlan, Transfer
@@ -50,8 +50,16 @@ def op(made: Op) -> str:
             return f"{op(of)}, slice {index} of axis {axis}"
         case Stack(parts=parts, axis=axis):
             return f"{len(parts)} on axis {axis}: {op(parts[0])} … {op(parts[-1])}"
+        case MoveAxis(of=of, source=source, destination=destination):
+            return f"{op(of)}, axis {source} moved to {destination}"
+        case Concat(parts=parts, axis=axis):
+            return f"{len(parts)} joined on axis {axis}: {op(parts[0])} … {op(parts[-1])}"
+        case Split(of=of, axis=axis, index=index, count=count):
+            return f"{op(of)}, piece {index} of {count} on axis {axis}"
         case Cast(of=of, dtype=dtype):
             return f"{op(of)} as {dtype.value}"
+        case Fill(value=ArrayValue() as value):
+            return f"zeros, {value}"
         case Fill(value=value):
             return f"{value}, put in"
 

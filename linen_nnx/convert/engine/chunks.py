@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from linen_nnx.convert.store.read import StoredArray
-from linen_nnx.schema.ops import Cast, Copy, Fill, Op, Ref, Stack, Take
+from linen_nnx.schema.ops import Cast, Concat, Copy, Fill, MoveAxis, Op, Ref, Split, Stack, Take
 from linen_nnx.schema.zarr import ZarrV2, ZarrV3, chunk_grid
 
 Index = tuple[int, ...]
@@ -40,7 +40,7 @@ def by_chunk(op: Op, stored: Callable[[Ref], StoredArray], zarr_format: int) -> 
             return _taken(by_chunk(of, stored, zarr_format), axis, index)
         case Stack(parts=parts, axis=axis):
             return _stacked([by_chunk(part, stored, zarr_format) for part in parts], axis)
-        case Cast() | Fill():
+        case MoveAxis() | Concat() | Split() | Cast() | Fill():
             return None
         case _:
             assert_never(op)

@@ -5,9 +5,9 @@ from typing import Any, Protocol, assert_never
 
 import numpy as np
 
-from linen_nnx.schema.array import DType
+from linen_nnx.schema.array import ArrayValue, DType
 from linen_nnx.schema.errors import ConversionError
-from linen_nnx.schema.ops import Cast, Copy, Fill, Op, Ref, Stack, Take
+from linen_nnx.schema.ops import Cast, Concat, Copy, Fill, MoveAxis, Op, Ref, Split, Stack, Take
 from linen_nnx.schema.problem import Code
 
 Array = Any
@@ -15,7 +15,7 @@ Array = Any
 
 
 class Arrays(Protocol):
-    """The three things that ops do to arrays."""
+    """The things that ops do to arrays."""
 
     def take(self, array: Array, axis: int, index: int) -> Array:
         """One slice; the axis goes away."""
@@ -25,8 +25,24 @@ class Arrays(Protocol):
         """Along a new axis."""
         ...
 
+    def move_axis(self, array: Array, source: int, destination: int) -> Array:
+        """One axis to another place."""
+        ...
+
+    def concat(self, arrays: list[Array], axis: int) -> Array:
+        """One after the other."""
+        ...
+
+    def split(self, array: Array, axis: int, index: int, count: int) -> Array:
+        """One of equal pieces."""
+        ...
+
     def cast(self, array: Array, dtype: DType) -> Array:
         """Exactly, or raise `ConversionError`."""
+        ...
+
+    def zeros(self, value: ArrayValue) -> Array:
+        """An array that has no source."""
         ...
 
 
@@ -41,6 +57,18 @@ class NumpyArrays:
         """Along a new axis."""
         return np.stack(arrays, axis=axis)
 
+    def move_axis(self, array: Array, source: int, destination: int) -> Array:
+        """A contiguous copy with one axis at another place."""
+        return np.ascontiguousarray(np.moveaxis(array, source, destination))
+
+    def concat(self, arrays: list[Array], axis: int) -> Array:
+        """One after the other."""
+        return np.concatenate(arrays, axis=axis)
+
+    def split(self, array: Array, axis: int, index: int, count: int) -> Array:
+        """A contiguous copy of one of equal pieces."""
+        return np.ascontiguousarray(np.asarray(array)[piece(array.shape, axis, index, count)])
+
     def cast(self, array: Array, dtype: DType) -> Array:
         """To `dtype`; a value that would change is refused."""
         before = np.asarray(array)
@@ -48,6 +76,16 @@ class NumpyArrays:
         if not np.array_equal(cast.astype(before.dtype), before):
             raise inexact(dtype, str(before.dtype))
         return cast
+
+    def zeros(self, value: ArrayValue) -> Array:
+        """An array that has no source."""
+        return np.zeros(value.spec.shape, numpy_dtype(value.spec.dtype))
+
+
+def piece(shape: tuple[int, ...], axis: int, index: int, count: int) -> tuple[slice, ...]:
+    """Where one of `count` equal pieces along `axis` lies."""
+    size = shape[axis] // count
+    return (*[slice(None)] * axis, slice(index * size, (index + 1) * size))
 
 
 def inexact(dtype: DType, found: str) -> ConversionError:
@@ -73,8 +111,16 @@ def evaluate(op: Op, read: Callable[[Ref], Array], arrays: Arrays) -> Array:
             return arrays.take(evaluate(of, read, arrays), axis, index)
         case Stack(parts=parts, axis=axis):
             return arrays.stack([evaluate(part, read, arrays) for part in parts], axis)
+        case MoveAxis(of=of, source=source, destination=destination):
+            return arrays.move_axis(evaluate(of, read, arrays), source, destination)
+        case Concat(parts=parts, axis=axis):
+            return arrays.concat([evaluate(part, read, arrays) for part in parts], axis)
+        case Split(of=of, axis=axis, index=index, count=count):
+            return arrays.split(evaluate(of, read, arrays), axis, index, count)
         case Cast(of=of, dtype=dtype):
             return arrays.cast(evaluate(of, read, arrays), dtype)
+        case Fill(value=ArrayValue() as value):
+            return arrays.zeros(value)
         case Fill(value=value):
             raise TypeError(f"{value} is no array")
         case _:

@@ -3,9 +3,10 @@
 from functools import cached_property
 from typing import Any
 
-from linen_nnx.convert.engine.evaluate import Array, Arrays, NumpyArrays, numpy_dtype
+from linen_nnx.convert.engine.evaluate import Array, Arrays, NumpyArrays, numpy_dtype, piece
 from linen_nnx.schema.array import ArrayValue, DType, Holder
 from linen_nnx.schema.inventory import Entry, Inventory
+from linen_nnx.schema.ops import moved, resized
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.tree import flatten, value_of
 
@@ -63,12 +64,34 @@ class JaxArrays:
 
         return jnp.stack(arrays, axis)
 
+    def move_axis(self, array: Array, source: int, destination: int) -> Array:
+        """One axis to another place."""
+        import jax.numpy as jnp
+
+        return jnp.moveaxis(array, source, destination)
+
+    def concat(self, arrays: list[Array], axis: int) -> Array:
+        """One after the other."""
+        import jax.numpy as jnp
+
+        return jnp.concatenate(arrays, axis)
+
+    def split(self, array: Array, axis: int, index: int, count: int) -> Array:
+        """One of equal pieces."""
+        return array[piece(array.shape, axis, index, count)]
+
     def cast(self, array: Array, dtype: DType) -> Array:
         """To `dtype`; a value that would change is refused."""
         import jax.numpy as jnp
 
         exact = NumpyArrays().cast(jnp.asarray(array), dtype)
         return jnp.asarray(exact)
+
+    def zeros(self, value: ArrayValue) -> Array:
+        """An array that has no source."""
+        import jax.numpy as jnp
+
+        return jnp.zeros(value.spec.shape, numpy_dtype(value.spec.dtype))
 
 
 class SpecArrays:
@@ -84,9 +107,30 @@ class SpecArrays:
         shape = arrays[0].shape
         return _spec(arrays[0], (*shape[:axis], len(arrays), *shape[axis:]), arrays[0].dtype)
 
+    def move_axis(self, array: Array, source: int, destination: int) -> Array:
+        """The shape with one axis at another place."""
+        return _spec(array, moved(array.shape, source, destination), array.dtype)
+
+    def concat(self, arrays: list[Array], axis: int) -> Array:
+        """The shape with a longer axis."""
+        shape = arrays[0].shape
+        total = sum(array.shape[axis] for array in arrays)
+        return _spec(arrays[0], resized(shape, axis, total), arrays[0].dtype)
+
+    def split(self, array: Array, axis: int, index: int, count: int) -> Array:
+        """The shape with a shorter axis."""
+        del index
+        return _spec(array, resized(array.shape, axis, array.shape[axis] // count), array.dtype)
+
     def cast(self, array: Array, dtype: DType) -> Array:
         """The dtype changed."""
         return _spec(array, getattr(array, "shape", ()), numpy_dtype(dtype))
+
+    def zeros(self, value: ArrayValue) -> Array:
+        """What zeros are."""
+        import jax
+
+        return _spec(jax.ShapeDtypeStruct((), bool), value.spec.shape, numpy_dtype(value.spec.dtype))  # type: ignore[no-untyped-call]  # jax says nothing of it
 
 
 def _spec(like: Any, shape: tuple[int, ...], dtype: Any) -> Array:

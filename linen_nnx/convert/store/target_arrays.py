@@ -6,8 +6,21 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from linen_nnx.convert.store.read import StoredArray
-from linen_nnx.schema.array import ArraySpec, DType
-from linen_nnx.schema.ops import Cast, Copy, Fill, Op, Ref, Stack, Take
+from linen_nnx.schema.array import ArraySpec, ArrayValue, DType
+from linen_nnx.schema.ops import (
+    Cast,
+    Concat,
+    Copy,
+    Fill,
+    MoveAxis,
+    Op,
+    Ref,
+    Split,
+    Stack,
+    Take,
+    moved,
+    resized,
+)
 from linen_nnx.schema.orbax_metadata import NamedSharding
 from linen_nnx.schema.zarr import METADATA_KEYS, ZarrV2, ZarrV3, zarr_json
 
@@ -47,11 +60,19 @@ def target_array(op: Op, stored: Callable[[Ref], StoredArray], zarr_format: int)
             return _without(target_array(of, stored, zarr_format), axis)
         case Stack(parts=parts, axis=axis):
             return _with(target_array(parts[0], stored, zarr_format), axis, len(parts))
+        case MoveAxis(of=of, source=source, destination=destination):
+            return _moved(target_array(of, stored, zarr_format), source, destination)
+        case Concat(parts=parts, axis=axis):
+            return _joined(target_array(parts[0], stored, zarr_format), axis, len(parts))
+        case Split(of=of, axis=axis, count=count):
+            return _piece(target_array(of, stored, zarr_format), axis, count)
         case Cast(of=of, dtype=dtype):
             inner = target_array(of, stored, zarr_format)
             spec = ArraySpec(shape=inner.zarr.shape, dtype=dtype)
             fresh = fresh_zarr(spec, zarr_format, inner.zarr.chunk_shape)
             return TargetArray(fresh, inner.write_shape, inner.sharding)
+        case Fill(value=ArrayValue(spec=spec)):
+            return TargetArray(fresh_zarr(spec, zarr_format, _chunk(spec.shape)), spec.shape, None)
         case Fill(value=value):
             raise TypeError(f"{value} is no array")
         case _:
@@ -80,6 +101,45 @@ def _with(array: TargetArray, axis: int, count: int) -> TargetArray:
 
     out = array.over(change)
     return TargetArray(out.zarr, out.write_shape, out.sharding and out.sharding.with_axis(axis))
+
+
+def _moved(array: TargetArray, source: int, destination: int) -> TargetArray:
+    def change(shape: tuple[int, ...]) -> tuple[int, ...]:
+        return moved(shape, source, destination)
+
+    out, rank = array.over(change), len(array.zarr.shape)
+    sharding = out.sharding and out.sharding.with_moved_axis(source, destination, rank)
+    return TargetArray(out.zarr, out.write_shape, sharding)
+
+
+def _joined(array: TargetArray, axis: int, count: int) -> TargetArray:
+    """As one write of the whole, or with the chunks of the parts where these have several."""
+    whole = array.zarr.chunk_shape[axis] == array.zarr.shape[axis]
+    return _sized(array, axis, lambda size: size * count, count if whole else 1)
+
+
+def _piece(array: TargetArray, axis: int, count: int) -> TargetArray:
+    """The chunks are those of the whole, as far as the piece goes."""
+    return _sized(array, axis, lambda size: size // count, 1)
+
+
+def _sized(array: TargetArray, axis: int, resize: Callable[[int], int], longer: int) -> TargetArray:
+    zarr = array.zarr
+    size = resize(zarr.shape[axis])
+
+    def cut(shape: tuple[int, ...]) -> tuple[int, ...]:
+        return resized(shape, axis, max(1, min(size, shape[axis] * longer)))
+
+    chunk, inner = cut(zarr.chunk_shape), cut(zarr.read_chunk_shape)
+    if chunk[axis] % inner[axis]:
+        # A shard is made of whole inner chunks.
+        inner = resized(inner, axis, chunk[axis])
+    out = zarr.reshaped(resized(zarr.shape, axis, size), chunk, inner)
+    return TargetArray(out, cut(array.write_shape), array.sharding)
+
+
+def _chunk(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(max(1, size) for size in shape)
 
 
 def fresh_zarr(spec: ArraySpec, zarr_format: int, chunk: tuple[int, ...]) -> ZarrV2 | ZarrV3:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from linen_nnx.convert.memory import Converted, LeftOutWarning, convert_tree, to_linen, to_nnx
     from linen_nnx.convert.validating import validate
     from linen_nnx.schema.array import ArraySpec, DType
+    from linen_nnx.schema.difference import Difference, Tolerance
     from linen_nnx.schema.errors import (
         CheckpointError,
         ConversionError,
@@ -46,6 +47,7 @@ _HOMES = {
     "convert.memory": ("Converted", "LeftOutWarning", "convert_tree", "to_linen", "to_nnx"),
     "convert.validating": ("validate",),
     "schema.array": ("ArraySpec", "DType"),
+    "schema.difference": ("Difference", "Tolerance"),
     "schema.errors": (
         "CheckpointError",
         "ConversionError",
@@ -90,6 +92,7 @@ __all__ = [
     "ConversionOptions",
     "Converted",
     "DType",
+    "Difference",
     "Direction",
     "Entry",
     "Inspection",
@@ -113,6 +116,7 @@ __all__ = [
     "ProblemsError",
     "Receipt",
     "StorageError",
+    "Tolerance",
     "TrainState",
     "TunixTrainState",
     "__version__",

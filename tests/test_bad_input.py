@@ -674,3 +674,13 @@ def test_an_unfinished_save_beside_a_committed_step_is_passed_over(tmp_path: Pat
     run = save(linen(), tmp_path)
     shutil.copytree(run / "2", run / "3.orbax-checkpoint-tmp-0")
     assert inspect(run).step_folder == 2
+
+
+def test_paths_that_climb_by_two_dots_are_read_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = save(linen(), tmp_path, Storage())
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    convert(f"../{source.name}", "../there", to=Layout.NNX)
+    assert validate("../there") == []

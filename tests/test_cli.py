@@ -19,6 +19,7 @@ from linen_nnx import (
     Aux,
     Code,
     ConversionOptions,
+    Difference,
     Direction,
     Inspection,
     InvariantError,
@@ -260,6 +261,7 @@ MODELS: dict[Document, type[BaseModel]] = {
     Document.PLAN: RoutedPlan,
     Document.RECEIPT: Receipt,
     Document.PROBLEMS: Problems,
+    Document.DIFFERENCE: Difference,
     Document.STATE: TrainState,
 }
 

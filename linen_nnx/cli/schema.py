@@ -23,6 +23,7 @@ class Document(StrEnum):
     PLAN = "plan"
     RECEIPT = "receipt"
     PROBLEMS = "problems"
+    DIFFERENCE = "difference"
     STATE = "state"
 
 
@@ -38,6 +39,7 @@ def run(
 
 def _model(document: Document) -> type[BaseModel]:
     from linen_nnx import (
+        Difference,
         Inspection,
         Inventory,
         LinenTrainState,
@@ -62,6 +64,7 @@ def _model(document: Document) -> type[BaseModel]:
         Document.PLAN: RoutedPlan,
         Document.RECEIPT: Receipt,
         Document.PROBLEMS: Problems,
+        Document.DIFFERENCE: Difference,
         Document.STATE: TrainState,
     }
     return models[document]

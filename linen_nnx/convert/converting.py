@@ -10,7 +10,7 @@ from linen_nnx.convert.engine.execute import execution, parts_of, write_item
 from linen_nnx.convert.engine.journal import fingerprint
 from linen_nnx.convert.engine.progress import Progress, Silent
 from linen_nnx.convert.planner import plan as plan_source
-from linen_nnx.convert.store.location import OWN_FOLDER, Location, locate
+from linen_nnx.convert.store.location import OWN_FOLDER, Location, absolute, locate
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
 from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.convert.surroundings import write_surroundings
@@ -108,7 +108,7 @@ def check(
     effort: Effort | None = None,
 ) -> RoutedPlan:
     """All that `convert` checks, without writing: the plan, or every problem, the target's included."""
-    path = Path(target).absolute()
+    path = absolute(target)
     options = options or ConversionOptions()
     opened = Opened(
         source, options, template=template, target=path, overwrite=overwrite, step=step, item=item
@@ -140,7 +140,7 @@ def convert(
     `effort` bounds threads and memory. Raises `CheckpointError` or `ConversionError` before anything is
     written, `StorageError` if reading or writing fails; then no target is left.
     """
-    options, target, progress = with_layout(options, to), Path(target).absolute(), progress or Silent()
+    options, target, progress = with_layout(options, to), absolute(target), progress or Silent()
     began = time.monotonic()
     opened = Opened(
         source, options, template=template, target=target, overwrite=overwrite, step=step, item=item

@@ -20,6 +20,7 @@ from linen_nnx.schema.array import (
     Value,
 )
 from linen_nnx.schema.detection import Against, Detection
+from linen_nnx.schema.difference import Difference, verdict_of
 from linen_nnx.schema.inspection import DTypeCount, Inspection, MirrorField, Part, PartName
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.ir import Leaf, OptimizerLeaf, Slot, TrainState, Variable
@@ -497,7 +498,11 @@ def case_of(model: type[BaseModel]) -> st.SearchStrategy[BaseModel]:
     fields = {
         name: _annotated(field.annotation, *field.metadata) for name, field in model.model_fields.items()
     }
-    return st.builds(model, **fields)
+    return st.builds(_difference if model is Difference else model, **fields)
+
+
+def _difference(**fields: Any) -> Difference:
+    return Difference(**{**fields, "verdict": verdict_of(fields["differences"], fields["within"])})
 
 
 def _routed(plan: Plan, execution: Execution) -> RoutedPlan:

@@ -88,9 +88,15 @@ class Location(Model):
         return Location(item=step / (DEFAULT_ITEM if self.parts else self.item.name), step=step, run=run)
 
 
+def absolute(path: Path | str) -> Path:
+    """The absolute path, without `..`: tensorstore takes no path that has it."""
+    whole = Path(path).expanduser().absolute()
+    return whole.resolve() if ".." in whole.parts else whole
+
+
 def locate(path: Path, step: int | None = None, item: str | None = None) -> Location:
     """Find the item of `path`. Raises `CheckpointError` where there is none, or more than one."""
-    path = path.expanduser().absolute()
+    path = absolute(path)
     _refuse_uncommitted(path)
     if not path.is_dir():
         raise _not_a_checkpoint(path, "a file" if path.exists() else "nothing")

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from linen_nnx.version import __version__
 
 if TYPE_CHECKING:
-    from linen_nnx.convert.comparing import verify
     from linen_nnx.convert.converting import convert, plan
     from linen_nnx.convert.inspecting import inspect
     from linen_nnx.convert.memory import Converted, LeftOutWarning, convert_tree, to_linen, to_nnx
+    from linen_nnx.convert.proof.sealing import seal
+    from linen_nnx.convert.proof.verifying import verify
     from linen_nnx.convert.validating import validate
     from linen_nnx.schema.array import ArraySpec, DType
     from linen_nnx.schema.difference import Difference, Tolerance
@@ -37,14 +38,15 @@ if TYPE_CHECKING:
     from linen_nnx.schema.path import KeyPath
     from linen_nnx.schema.plan import Plan
     from linen_nnx.schema.problem import Code, Problem
-    from linen_nnx.schema.receipt import Receipt
+    from linen_nnx.schema.receipt import Receipt, Seal
     from linen_nnx.schema.tree import inventory_of
 
 _HOMES = {
-    "convert.comparing": ("verify",),
     "convert.converting": ("convert", "plan"),
     "convert.inspecting": ("inspect",),
     "convert.memory": ("Converted", "LeftOutWarning", "convert_tree", "to_linen", "to_nnx"),
+    "convert.proof.sealing": ("seal",),
+    "convert.proof.verifying": ("verify",),
     "convert.validating": ("validate",),
     "schema.array": ("ArraySpec", "DType"),
     "schema.difference": ("Difference", "Tolerance"),
@@ -68,7 +70,7 @@ _HOMES = {
     "schema.path": ("KeyPath",),
     "schema.plan": ("Plan",),
     "schema.problem": ("Code", "Problem"),
-    "schema.receipt": ("Receipt",),
+    "schema.receipt": ("Receipt", "Seal"),
     "schema.tree": ("inventory_of",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -115,6 +117,7 @@ __all__ = [
     "Problem",
     "ProblemsError",
     "Receipt",
+    "Seal",
     "StorageError",
     "Tolerance",
     "TrainState",
@@ -125,6 +128,7 @@ __all__ = [
     "inspect",
     "inventory_of",
     "plan",
+    "seal",
     "to_linen",
     "to_nnx",
     "validate",

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from linen_nnx.convert.comparing import verify
 from linen_nnx.convert.converting import convert
 from linen_nnx.convert.inspecting import inspect
+from linen_nnx.convert.proof.verifying import verify
 from linen_nnx.convert.validating import differences
 from linen_nnx.schema.errors import ConversionError
 from linen_nnx.schema.layout import LayerStacking, Layout
@@ -33,14 +33,14 @@ def demo(folder: Path, say: Callable[[str], None]) -> list[Problem]:
     say(f"1. trained a Linen model for {STEPS} steps, loss {losses[0]:.4f} to {losses[-1]:.4f}: {linen}")
 
     to_nnx = convert(linen, nnx, Layout.NNX, ConversionOptions(stacking=LayerStacking.UNSTACKED))
-    say(f"2. converted to NNX, layers one by one: {nnx} ({to_nnx.entries} entries)")
+    say(f"2. converted to NNX, layers one by one: {nnx} ({to_nnx.written} entries)")
     problems = verify(nnx, linen, restore=True)
     if problems:
         return problems
     say("   every value of the Linen checkpoint is there, bit for bit; orbax restores it")
 
     to_linen = convert(nnx, back, Layout.LINEN, ConversionOptions(stacking=LayerStacking.STACKED))
-    say(f"3. converted back to Linen, layers stacked again: {back} ({to_linen.entries} entries)")
+    say(f"3. converted back to Linen, layers stacked again: {back} ({to_linen.written} entries)")
     return [
         *differences(inspect(back).inventory, inspect(linen).inventory),
         *verify(back, linen, restore=True),

@@ -34,9 +34,11 @@ from linen_nnx import (
     Parts,
     Problem,
     Receipt,
+    Seal,
     TrainState,
     TunixTrainState,
     __version__,
+    seal,
 )
 from linen_nnx.cli import main as command_line
 from linen_nnx.cli.options import nbytes
@@ -51,7 +53,7 @@ from tests.support.checkpoints import files_of, random_tree, save_item, save_run
 from tests.support.entries import Entries, differences, read, text_of
 from tests.support.small import STACKED, Specs, edit_metadata, item_of, linen, native, save
 
-COMMANDS = ("inspect", "validate", "plan", "convert", "verify", "schema", "demo")
+COMMANDS = ("inspect", "validate", "plan", "convert", "verify", "seal", "schema", "demo")
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -134,7 +136,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     for step in (1, 3, 20):
         save_run(small, folder / "steps" / "run", step=step)
     several = {"actor": random_tree(linen(STACKED), "actor"), "critic": random_tree(native(), "critic")}
-    return Made(
+    made = Made(
         stacked=save(linen(STACKED), _folder(folder / "stacked")),
         apart=save(linen(), _folder(folder / "apart")),
         nnx=save(native(), _folder(folder / "nnx")),
@@ -142,6 +144,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         steps=folder / "steps" / "run",
         items=save_run(several, folder / "items" / "run"),
     )
+    # So that a bare `verify` has something to hold them against.
+    seal(made.nnx)
+    seal(made.steps)
+    seal(made.items, item="critic")
+    return made
 
 
 def _folder(path: Path) -> Path:
@@ -232,6 +239,8 @@ JSON = [
     Json("convert --dry-run", "nnx", Document.PLAN, RoutedPlan),
     Json("convert", "bad", Document.PROBLEMS, Problems, 1),
     Json("verify", "nnx", Document.PROBLEMS, Problems),
+    Json("seal --overwrite", "apart", Document.SEAL, Seal),
+    Json("seal", "nnx", Document.PROBLEMS, Problems, 1),
     Json("verify", "bad", Document.PROBLEMS, Problems, 1),
 ]
 
@@ -260,6 +269,7 @@ MODELS: dict[Document, type[BaseModel]] = {
     Document.INVENTORY: Inventory,
     Document.PLAN: RoutedPlan,
     Document.RECEIPT: Receipt,
+    Document.SEAL: Seal,
     Document.PROBLEMS: Problems,
     Document.DIFFERENCE: Difference,
     Document.STATE: TrainState,
@@ -470,7 +480,7 @@ def test_convert_tells_what_it_wrote_and_leaves_a_receipt(made: Made, run: Run, 
     assert f"nnx -> linen: {tmp_path / 'target'}" in done.out
     assert f"{len(found)} entries, 2 kept aside, 0 dropped" in done.out
     receipt = item_of(tmp_path / "target") / "linen_nnx" / RECEIPT_FILE
-    assert Receipt.model_validate_json(receipt.read_text()).entries == len(found)
+    assert Receipt.model_validate_json(receipt.read_text()).written == len(found)
     assert files_of(made.nnx) == before
 
 
@@ -721,7 +731,7 @@ def test_convert_and_plan_take_the_same_options(run: Run) -> None:
         set(re.findall(r"^ +(--[a-z-]+)", run(name, "--help").out, re.MULTILINE))
         for name in ("plan", "convert")
     )
-    assert of_convert - of_plan == {"--dry-run", "--overwrite"}
+    assert of_convert - of_plan == {"--dry-run", "--overwrite", "--no-digest"}
     assert of_plan <= of_convert
 
 

@@ -35,6 +35,13 @@ def run(
         bool, typer.Option("--dry-run", help="Check everything, write nothing; print the plan.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing target.")] = False,
+    no_digest: Annotated[
+        bool,
+        typer.Option(
+            "--no-digest",
+            help="Take no digests of arrays: what is linked need not be read; `verify` has less to go by.",
+        ),
+    ] = False,
     as_json: opt.Json = False,
 ) -> None:
     """Convert SOURCE into TARGET, written in the form of the source (run, step or item)."""
@@ -55,7 +62,7 @@ def run(
     with render.progress() as progress:
         receipt = convert(
             source, target, options=options, template=template, step=step, item=item,
-            overwrite=overwrite, effort=effort, progress=progress,
+            overwrite=overwrite, effort=effort, progress=progress, digest=not no_digest,
         )  # fmt: skip
     if as_json:
         render.json(receipt)

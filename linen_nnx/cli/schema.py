@@ -22,6 +22,7 @@ class Document(StrEnum):
     INVENTORY = "inventory"
     PLAN = "plan"
     RECEIPT = "receipt"
+    SEAL = "seal"
     PROBLEMS = "problems"
     DIFFERENCE = "difference"
     STATE = "state"
@@ -47,6 +48,7 @@ def _model(document: Document) -> type[BaseModel]:
         NnxTrainState,
         ParamsState,
         Receipt,
+        Seal,
         TrainState,
         TunixTrainState,
     )
@@ -63,6 +65,7 @@ def _model(document: Document) -> type[BaseModel]:
         Document.INVENTORY: Inventory,
         Document.PLAN: RoutedPlan,
         Document.RECEIPT: Receipt,
+        Document.SEAL: Seal,
         Document.PROBLEMS: Problems,
         Document.DIFFERENCE: Difference,
         Document.STATE: TrainState,

@@ -1,14 +1,18 @@
-"""`linen-nnx verify`: hold a checkpoint against its source, or against what orbax restores."""
+"""`linen-nnx verify`: hold a checkpoint against its receipt, its source, or what orbax restores."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from linen_nnx.cli import render
 from linen_nnx.cli.exits import Exit
 from linen_nnx.cli.options import Item, Json, Source, Step
+from linen_nnx.schema.receipt import Digested
 from linen_nnx.schema.report import Problems
+
+if TYPE_CHECKING:
+    from linen_nnx.convert.proof.verifying import Checked
 
 NAME = "verify"
 
@@ -25,21 +29,31 @@ def run(
     item: Item = None,
     as_json: Json = False,
 ) -> None:
-    """Read every array; compare values through the intermediate representation, whatever the layouts."""
-    from linen_nnx.convert.comparing import verify
+    """Hold every stored byte against the digests of the receipt that `convert` or `seal` left.
+
+    --against SOURCE compares values through the intermediate representation, whatever the layouts.
+    """
+    from linen_nnx.convert.proof.verifying import check
 
     render.step_taken(path, step, item)
-    found = Problems(problems=tuple(verify(path, against, restore=restore, step=step, item=item)))
+    checked = check(path, against, restore=restore, step=step, item=item)
+    found = Problems(problems=checked.problems)
     if as_json:
         render.json(found)
     else:
         render.problems(found.problems)
-        render.verdict(_verdict(found, against, restore))
+        render.verdict(_verdict(checked, against, restore))
     raise typer.Exit(Exit.REFUSED if found.problems else Exit.DONE)
 
 
-def _verdict(found: Problems, against: Path | None, restore: bool) -> str:
-    if found.problems:
-        return f"not verified: {len(found.problems)} problems"
-    held = [f"every value of {against} is there, bit for bit"] if against else ["every array can be read"]
-    return "verified: " + "; ".join([*held, *(["orbax restores it as it is stored"] if restore else [])])
+def _verdict(checked: "Checked", against: Path | None, restore: bool) -> str:
+    if checked.problems:
+        return f"not verified: {len(checked.problems)} problems"
+    held = []
+    if checked.receipt is not None and checked.receipt.digested is not Digested.NEVER:
+        held.append(f"every stored byte is as receipt {checked.receipt.digest[:16]}… says")
+    if against is not None:
+        held.append(f"every value of {against} is there, bit for bit")
+    if restore:
+        held.append("orbax restores it as it is stored")
+    return "verified: " + "; ".join(held)

@@ -7,7 +7,6 @@ layout and stacking; then each pair is read and compared bit for bit.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,9 @@ from linen_nnx.convert.layers.target import AxisChoice, LayerForm
 from linen_nnx.convert.passes.layers import LayersPass
 from linen_nnx.convert.passes.runner import run
 from linen_nnx.convert.planner import lift_source
-from linen_nnx.convert.restoring import restore_problems
-from linen_nnx.convert.store.location import OWN_FOLDER, locate
-from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
+from linen_nnx.convert.proof.receipts import read_receipt
+from linen_nnx.convert.store.orbax_source import OrbaxItem
 from linen_nnx.convert.store.source_arrays import SourceArrays
-from linen_nnx.convert.validating import validate
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.errors import ProblemsError
 from linen_nnx.schema.ir import PARAMS, Leaf, OptimizerLeaf, TrainState, Variable
@@ -29,56 +26,7 @@ from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerStacking
 from linen_nnx.schema.ops import Origin, refs
 from linen_nnx.schema.path import ROOT, KeyPath
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.receipt import RECEIPT_FILE, Receipt
-
-
-def verify(
-    path: Path | str,
-    against: Path | str | None = None,
-    *,
-    restore: bool = False,
-    step: int | None = None,
-    item: str | None = None,
-) -> list[Problem]:
-    """Every way in which a checkpoint is not what it should be; an empty list means verified.
-
-    Reads every array of `path`. With `against`, every value must be that of the source, bit for bit; with
-    `restore`, orbax restores the checkpoint in a process of its own, and every leaf must be what is stored.
-    """
-    try:
-        opened = open_item(locate(Path(path), step, item))
-    except ProblemsError as error:
-        return list(error.problems)
-    problems = validate(opened)
-    if problems:
-        return problems
-    if against is not None:
-        problems += value_problems(open_item(locate(Path(against))), opened)
-    else:
-        problems += _unreadable(opened)
-    if restore:
-        problems += restore_problems(opened)
-    return problems
-
-
-def _unreadable(item: OrbaxItem) -> list[Problem]:
-    from linen_nnx.convert.store.read import read_array
-    from linen_nnx.schema.errors import StorageError
-
-    problems = []
-    for path, stored in item.arrays.items():
-        try:
-            read_array(stored)
-        except StorageError as error:
-            problems.append(
-                Problem(
-                    code=Code.STORAGE_MISMATCH,
-                    path=path,
-                    expected="chunks that decode",
-                    found=str(error)[:200],
-                )
-            )
-    return problems
+from linen_nnx.schema.receipt import Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +105,8 @@ def _aux_names(state: TrainState) -> set[KeyPath]:
 
 def _dropped(target: OrbaxItem) -> set[object]:
     """What the receipt of the conversion names as dropped."""
-    file = target.folder / OWN_FOLDER / RECEIPT_FILE
-    if not file.is_file():
-        return set()
-    return {drop.source for drop in Receipt.model_validate_json(file.read_bytes()).drops}
+    receipt = read_receipt(target.folder)
+    return {drop.source for drop in receipt.drops} if isinstance(receipt, Receipt) else set()
 
 
 def _missing(name: KeyPath, leaf: Leaf) -> Problem:

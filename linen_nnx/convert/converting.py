@@ -1,15 +1,19 @@
 """Convert a checkpoint: open, plan, write aside, check what was written, rename."""
 
-import hashlib
 import time
-from importlib.metadata import version as installed
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from linen_nnx.convert.engine.commit import staged, target_problems
-from linen_nnx.convert.engine.execute import execution, parts_of, write_item
+from linen_nnx.convert.engine.execute import Part, execution, parts_of, write_item
 from linen_nnx.convert.engine.journal import fingerprint
 from linen_nnx.convert.engine.progress import Progress, Silent
 from linen_nnx.convert.planner import plan as plan_source
+from linen_nnx.convert.proof.identity import identity
+from linen_nnx.convert.proof.observing import Observer
+from linen_nnx.convert.proof.receipts import write_receipt
+from linen_nnx.convert.proof.recording import Done, measured, receipt_of
 from linen_nnx.convert.store.location import OWN_FOLDER, Location, absolute, locate
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
 from linen_nnx.convert.store.source_arrays import Items
@@ -23,7 +27,7 @@ from linen_nnx.schema.ops import Origin
 from linen_nnx.schema.options import ConversionOptions
 from linen_nnx.schema.plan import Note, NoteCode, Place, Plan
 from linen_nnx.schema.problem import Problem
-from linen_nnx.schema.receipt import RECEIPT_FILE, Receipt, Versions
+from linen_nnx.schema.receipt import Receipt, Times
 from linen_nnx.schema.residue import RESIDUE_FILE, SIDE_ITEM
 from linen_nnx.schema.routing import Effort, RoutedPlan
 from linen_nnx.version import __version__
@@ -134,11 +138,14 @@ def convert(
     overwrite: bool = False,
     effort: Effort | None = None,
     progress: Progress | None = None,
+    digest: bool = True,
 ) -> Receipt:
     """Convert `source` into `target`, which is written in the form of the source: run, step or item.
 
-    `effort` bounds threads and memory. Raises `CheckpointError` or `ConversionError` before anything is
-    written, `StorageError` if reading or writing fails; then no target is left.
+    `effort` bounds threads and memory. The receipt holds digests of all that was written; without `digest`
+    none of arrays, so that no byte need be read that is linked. Raises `CheckpointError` or
+    `ConversionError` before anything is written, `StorageError` if reading or writing fails; then no target
+    is left.
     """
     options, target, progress = with_layout(options, to), absolute(target), progress or Silent()
     began = time.monotonic()
@@ -151,19 +158,52 @@ def convert(
     def items(folder: Path) -> list[Path]:
         return [part.folder for part in opened.location.moved_to(folder, layout).items]
 
+    source_identity, effort = identity(opened.location), effort or Effort()
     with staged(target, _fingerprint(opened, options), items) as folder:
         try:
             placed = opened.location.moved_to(folder, layout)
-            notes = _write(opened, placed, effort or Effort(), progress)
-            receipt = _receipt(opened, options, target, notes, time.monotonic() - began)
-            own = placed.item / OWN_FOLDER
-            own.mkdir(exist_ok=True)
-            (own / RECEIPT_FILE).write_text(receipt.model_dump_json(indent=1), encoding="utf-8")
-            write_surroundings(opened.location, placed, opened.plan)
-            _check_written(opened.plan, placed)
+            planned = time.monotonic()
+            with _observer(opened, placed, effort, digest=digest) as observer:
+                notes = _write(opened, placed, effort, progress, observer)
+                write_surroundings(opened.location, placed, opened.plan)
+                wrote = time.monotonic()
+                taken = None if observer is None else observer.result()
+            written = _check_written(opened.plan, placed)
+            found = measured(written, folder, taken, effort)
+            times = _times(began, planned, wrote)
+            notes = [*opened.plan.notes, *notes]
+            done = Done(opened.plan, opened.parts, source_identity, target, options, effort, notes, times)
+            return write_receipt(receipt_of(done, written, found, taken), placed.item)
         except OSError as error:
             raise StorageError(str(error)) from error
-    return receipt
+
+
+def _times(began: float, planned: float, wrote: float) -> Times:
+    """Of a conversion that is done but for its receipt."""
+    now = time.monotonic()
+    return Times(
+        planning=round(planned - began, 3),
+        writing=round(wrote - planned, 3),
+        digesting=round(now - wrote, 3),
+        total=round(now - began, 3),
+    )
+
+
+@contextmanager
+def _observer(opened: Opened, placed: Location, effort: Effort, *, digest: bool) -> Iterator[Observer | None]:
+    if not digest:
+        yield None
+        return
+    items = [(_folder(part, placed), part.settled) for part in opened.parts]
+    with Observer(items, effort.workers) as observer:
+        yield observer
+
+
+def _folder(part: Part, placed: Location) -> Path:
+    """Where the item of a part lies."""
+    if part.place is Place.SIDE:
+        return placed.item / OWN_FOLDER / SIDE_ITEM
+    return next(item.folder for item in placed.items if item.prefix == part.prefix)
 
 
 def _nbytes(plan: Plan) -> int:
@@ -178,17 +218,17 @@ def _fingerprint(opened: Opened, options: ConversionOptions) -> str:
     return fingerprint(text, sorted({opened.location.step or opened.location.item, *folders}))
 
 
-def _write(opened: Opened, placed: Location, effort: Effort, progress: Progress) -> list[Note]:
+def _write(
+    opened: Opened, placed: Location, effort: Effort, progress: Progress, observer: Observer | None
+) -> list[Note]:
     plan, storage = opened.plan, opened.item.storage
     own = placed.item / OWN_FOLDER
-    folders = {part.prefix: part.folder for part in placed.items}
     copied = 0
     for part in opened.parts:
-        if part.place is Place.SIDE:
-            folder, custom = own / SIDE_ITEM, None
-        else:
-            folder, custom = folders[part.prefix], opened.item.custom_metadata
-        copied += write_item(part, opened.items, folder, storage, custom, effort, progress)
+        folder = _folder(part, placed)
+        custom = None if part.place is Place.SIDE else opened.item.custom_metadata
+        tap = None if observer is None else observer.tap(folder)
+        copied += write_item(part, opened.items, folder, storage, custom, effort, progress, tap)
     if plan.residue is not None:
         own.mkdir(exist_ok=True)
         (own / RESIDUE_FILE).write_text(plan.residue.model_dump_json(), encoding="utf-8")
@@ -196,28 +236,7 @@ def _write(opened: Opened, placed: Location, effort: Effort, progress: Progress)
     return [Note(code=NoteCode.COPIED_NOT_LINKED, text=text)] if copied else []
 
 
-def _receipt(
-    opened: Opened, options: ConversionOptions, target: Path, notes: list[Note], seconds: float
-) -> Receipt:
-    plan = opened.plan
-    return Receipt(
-        tool=Versions(linen_nnx=__version__, tensorstore=installed("tensorstore")),
-        source=str(opened.location.step or opened.location.item),
-        target=str(target),
-        source_layout=plan.source.layout,
-        target_layout=plan.target.layout,
-        options=options,
-        entries=len(plan.item_writes),
-        kept_aside=len(plan.side_writes),
-        nbytes=_nbytes(plan),
-        drops=plan.drops,
-        notes=(*plan.notes, *notes),
-        plan_digest=hashlib.sha256(plan.model_dump_json().encode()).hexdigest(),
-        seconds=round(seconds, 3),
-    )
-
-
-def _check_written(plan: Plan, placed: Location) -> None:
+def _check_written(plan: Plan, placed: Location) -> OrbaxItem:
     """Read the target back and hold it against the plan, before it is given its name."""
     written = open_item(placed)
     expected = Inventory.of(Entry(path=w.target, value=w.value) for w in plan.item_writes)
@@ -227,3 +246,4 @@ def _check_written(plan: Plan, placed: Location) -> None:
         problems += [*written.side.item.problems, *differences(written.side.item.inventory, kept)]
     if problems:
         raise InvariantError("writing", problems)
+    return written

@@ -7,13 +7,15 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from linen_nnx.convert.proof.hashing import part_digests
 from linen_nnx.convert.store.location import Part
 from linen_nnx.convert.store.orbax_source import OrbaxItem
 from linen_nnx.convert.store.read import read_array
+from linen_nnx.schema.digest import LogicalChunks
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.tree import flatten
@@ -21,12 +23,12 @@ from linen_nnx.schema.tree import flatten
 _TIMEOUT_SECONDS = 3600
 
 
-def restore_problems(item: OrbaxItem) -> list[Problem]:
-    """Every leaf that orbax does not give back as it is stored."""
-    return [problem for part in item.location.items for problem in _part_problems(item, part)]
+def restore_problems(item: OrbaxItem, logical: Mapping[KeyPath, LogicalChunks]) -> list[Problem]:
+    """Every leaf that orbax does not give back as it is stored, or that is not as `logical` digests say."""
+    return [problem for part in item.location.items for problem in _part_problems(item, part, logical)]
 
 
-def _part_problems(item: OrbaxItem, part: Part) -> list[Problem]:
+def _part_problems(item: OrbaxItem, part: Part, logical: Mapping[KeyPath, LogicalChunks]) -> list[Problem]:
     command = [sys.executable, "-m", "linen_nnx.convert.restoring", str(part.folder)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
@@ -35,19 +37,30 @@ def _part_problems(item: OrbaxItem, part: Part) -> list[Problem]:
     if done.returncode != 0:
         return [_failed(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no message")]
     restored: dict[str, str] = json.loads(done.stdout)
-    return list(_differing(item, part, restored))
+    return list(_differing(item, part, restored, logical))
 
 
 def _failed(found: str) -> Problem:
     return Problem(code=Code.RESTORE_FAILED, expected="orbax to restore the checkpoint", found=found)
 
 
-def _differing(item: OrbaxItem, part: Part, restored: dict[str, str]) -> Iterator[Problem]:
+def _differing(
+    item: OrbaxItem, part: Part, restored: dict[str, str], logical: Mapping[KeyPath, LogicalChunks]
+) -> Iterator[Problem]:
     for path, stored in item.arrays.items():
         if not path.startswith(part.prefix):
             continue
         found = restored.get("/".join(path[len(part.prefix) :].names))
-        if found != _digest(read_array(stored)):
+        array = read_array(stored)
+        sealed = logical.get(path)
+        if sealed is not None and part_digests(array, sealed.part_shape) != sealed.chunks:
+            yield Problem(
+                code=Code.DIGEST_MISMATCH,
+                path=path,
+                expected="the elements that the conversion made",
+                found="others",
+            )
+        if found != _digest(array):
             yield Problem(
                 code=Code.RESTORE_FAILED,
                 path=path,

@@ -29,9 +29,12 @@ class ProblemsError(LinenNnxError):
         path: KeyPath = ROOT,
         hint: str | None = None,
         item: str | None = None,
+        file: str | None = None,
     ) -> Self:
         """Refuse for a single problem."""
-        return cls([Problem(code=code, path=path, expected=expected, found=found, hint=hint, item=item)])
+        return cls(
+            [Problem(code=code, path=path, expected=expected, found=found, hint=hint, item=item, file=file)]
+        )
 
 
 class CheckpointError(ProblemsError):

@@ -48,6 +48,12 @@ class Code(StrEnum):
     UNEXPECTED_ENTRY = "unexpected-entry"
     RESTORE_FAILED = "restore-failed"
     UNSUPPORTED = "unsupported"
+    DIGEST_MISMATCH = "digest-mismatch"
+    FILE_MISSING = "file-missing"
+    FILE_UNEXPECTED = "file-unexpected"
+    RECEIPT_DAMAGED = "receipt-damaged"
+    ALREADY_SEALED = "already-sealed"
+    NOT_SEALED = "not-sealed"
 
 
 class Problem(Model):
@@ -59,10 +65,12 @@ class Problem(Model):
     found: str
     hint: str | None = None
     item: str | None = None
+    file: str | None = None
+    """Where it is of a file that the fault is."""
 
     def __str__(self) -> str:
         """`path: expected …, found …  [code]`, and the hint on a line of its own."""
-        where = ": ".join(part for part in (self.item, str(self.path)) if part)
+        where = ": ".join(part for part in (self.item, self.file, str(self.path)) if part)
         line = f"expected {self.expected}, found {self.found}  [{self.code.value}]"
         line = f"{where}: {line}" if where else line
         return line if self.hint is None else f"{line}\n  hint: {self.hint}"

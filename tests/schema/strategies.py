@@ -1,5 +1,6 @@
 """One strategy for each model of `linen_nnx.schema`."""
 
+from datetime import UTC
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -8,6 +9,7 @@ from annotated_types import Ge
 from hypothesis import strategies as st
 from pydantic import BaseModel, JsonValue
 
+from linen_nnx.schema import routing
 from linen_nnx.schema.array import (
     KEY_WORDS,
     ArraySpec,
@@ -21,6 +23,7 @@ from linen_nnx.schema.array import (
 )
 from linen_nnx.schema.detection import Against, Detection
 from linen_nnx.schema.difference import Difference, verdict_of
+from linen_nnx.schema.digest import FileDigest, Level, LogicalChunks, Span, StoredChunks
 from linen_nnx.schema.inspection import DTypeCount, Inspection, MirrorField, Part, PartName
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.ir import Leaf, OptimizerLeaf, Slot, TrainState, Variable
@@ -67,7 +70,16 @@ from linen_nnx.schema.orbax_metadata import (
 from linen_nnx.schema.path import AttributeKey, DictKey, Key, KeyPath, SequenceKey
 from linen_nnx.schema.plan import Drop, DropRule, Input, Note, NoteCode, Place, Plan, Write
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.receipt import Receipt, Versions
+from linen_nnx.schema.receipt import (
+    Digested,
+    Identity,
+    Receipt,
+    Recorded,
+    Seal,
+    Sealed,
+    Times,
+    Versions,
+)
 from linen_nnx.schema.report import Problems
 from linen_nnx.schema.residue import Kept, OptimizerAddress, Residue, VariableAddress
 from linen_nnx.schema.routing import Execution, RoutedPlan
@@ -301,6 +313,7 @@ PROBLEMS = st.builds(
     found=TEXTS,
     hint=MAYBE_TEXT,
     item=MAYBE_TEXT,
+    file=MAYBE_TEXT,
 )
 OPTIONS = st.builds(
     ConversionOptions,
@@ -342,22 +355,78 @@ INSPECTIONS = st.builds(
     notes=tuples_of(NOTES),
     kept_aside=COUNTS,
 )
-VERSIONS = st.builds(Versions, linen_nnx=TEXTS, tensorstore=TEXTS)
+VERSIONS = st.builds(
+    Versions, linen_nnx=TEXTS, python=TEXTS, tensorstore=TEXTS, zstandard=TEXTS, blake3=TEXTS
+)
+DIGESTS = st.binary(min_size=32, max_size=32).map(bytes.hex)
+STORED_CHUNKS = st.builds(StoredChunks, chunks=tuples_of(st.none() | DIGESTS))
+LOGICAL_CHUNKS = st.builds(LogicalChunks, part_shape=tuples_of(SMALL), chunks=tuples_of(DIGESTS))
+SPANS = st.builds(Span, offset=COUNTS, length=COUNTS, digest=DIGESTS)
+FILE_DIGESTS = st.builds(
+    FileDigest, level=st.sampled_from(Level), path=TEXTS, size=COUNTS, spans=tuples_of(SPANS)
+)
+IDENTITIES = st.builds(
+    Identity,
+    path=TEXTS,
+    step=st.none() | COUNTS,
+    committed=st.booleans(),
+    commit_timestamp_nsecs=st.none() | COUNTS,
+    metadata=tuples_of(FILE_DIGESTS),
+    receipt=st.none() | DIGESTS,
+)
+_SECONDS = st.floats(0, 1e9)
+TIMES = st.builds(Times, planning=_SECONDS, writing=_SECONDS, digesting=_SECONDS, total=_SECONDS)
+MOMENTS_IN_TIME = st.datetimes(timezones=st.just(UTC))
+SEALED = st.builds(
+    Sealed,
+    place=st.sampled_from(Place),
+    target=PATHS,
+    value=VALUES,
+    digests=tuples_of(STORED_CHUNKS | LOGICAL_CHUNKS),
+)
+RECORDED = st.builds(
+    Recorded,
+    place=st.sampled_from(Place),
+    target=PATHS,
+    value=VALUES,
+    digests=tuples_of(STORED_CHUNKS | LOGICAL_CHUNKS),
+    op=OPS,
+    route=st.sampled_from(routing.Route),
+)
+EFFORTS = st.builds(
+    routing.Effort,
+    transfer=st.sampled_from(routing.Transfer),
+    workers=st.none() | st.integers(1, 99),
+    memory=st.integers(1, 2**50),
+)
 RECEIPTS = st.builds(
     Receipt,
     tool=VERSIONS,
+    at=MOMENTS_IN_TIME,
     source=TEXTS,
+    source_identity=IDENTITIES,
     target=TEXTS,
     source_layout=st.sampled_from(Layout),
     target_layout=st.sampled_from(Layout),
     options=OPTIONS,
-    entries=COUNTS,
-    kept_aside=COUNTS,
+    effort=EFFORTS,
     nbytes=COUNTS,
+    times=TIMES,
+    plan_digest=TEXTS,
     drops=tuples_of(DROPS),
     notes=tuples_of(NOTES),
-    plan_digest=TEXTS,
-    seconds=st.floats(0, 1e9),
+    digested=st.sampled_from(Digested),
+    entries=tuples_of(RECORDED),
+    files=tuples_of(FILE_DIGESTS),
+    digest=DIGESTS,
+)
+SEALS = st.builds(
+    Seal,
+    tool=VERSIONS,
+    at=MOMENTS_IN_TIME,
+    entries=tuples_of(SEALED),
+    files=tuples_of(FILE_DIGESTS),
+    digest=DIGESTS,
 )
 
 JSON: st.SearchStrategy[JsonValue] = st.recursive(
@@ -466,6 +535,15 @@ CASES: dict[type[BaseModel], st.SearchStrategy[BaseModel]] = {
     Problem: PROBLEMS,
     Problems: st.builds(Problems, problems=tuples_of(PROBLEMS)),
     Receipt: RECEIPTS,
+    Recorded: RECORDED,
+    Seal: SEALS,
+    Sealed: SEALED,
+    Identity: IDENTITIES,
+    Times: TIMES,
+    FileDigest: FILE_DIGESTS,
+    Span: SPANS,
+    StoredChunks: STORED_CHUNKS,
+    LogicalChunks: LOGICAL_CHUNKS,
     Ref: REFS,
     Residue: RESIDUES,
     Route: ROUTES,

@@ -11,7 +11,7 @@ from linen_nnx.cli.render.out import (
     step_taken,
     verdict,
 )
-from linen_nnx.cli.render.plan import plan, receipt
+from linen_nnx.cli.render.plan import plan, receipt, sealed
 
 __all__ = [
     "error",
@@ -24,6 +24,7 @@ __all__ = [
     "progress",
     "receipt",
     "say",
+    "sealed",
     "step_taken",
     "tree",
     "verdict",

@@ -1,12 +1,13 @@
 """A plan, leaf by leaf, and what a conversion did."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from linen_nnx.cli.render.out import drops, notes, say, size
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.ops import Cast, Concat, Copy, Fill, MoveAxis, Op, Split, Stack, Take
 from linen_nnx.schema.plan import Write
-from linen_nnx.schema.receipt import Receipt
+from linen_nnx.schema.receipt import Digested, Receipt, Seal
 from linen_nnx.schema.routing import Execution, RoutedPlan, Transfer
 
 
@@ -70,7 +71,17 @@ def receipt(done: Receipt) -> None:
     notes(done.notes)
     print(
         f"{done.source_layout.value} -> {done.target_layout.value}: {done.target}\n"
-        f"{done.entries} entries, {done.kept_aside} kept aside, {len(done.drops)} dropped, "
-        f"{size(done.nbytes)} in {done.seconds:.1f} s"
+        f"{done.written} entries, {done.kept_aside} kept aside, {len(done.drops)} dropped, "
+        f"{size(done.nbytes)} in {done.times.total:.1f} s"
     )
+    if done.digested is Digested.NEVER:
+        say("note: no digests were taken; `linen-nnx seal` takes them later")
     say(f"hint: linen-nnx verify {done.target} --against {done.source}")
+
+
+def sealed(done: Receipt | Seal, path: Path) -> None:
+    """What was sealed."""
+    arrays = sum(1 for entry in done.entries if entry.digests)
+    print(f"sealed: {len(done.entries)} entries, {arrays} of them arrays; {len(done.files)} files")
+    print(f"receipt {done.digest}")
+    say(f"hint: linen-nnx verify {path}")

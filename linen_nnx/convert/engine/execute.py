@@ -9,6 +9,7 @@ from linen_nnx.convert.engine.plain_target import write_folders
 from linen_nnx.convert.engine.progress import Progress
 from linen_nnx.convert.engine.routes import Routed, Settled, route, settle
 from linen_nnx.convert.engine.run import peak, units_of
+from linen_nnx.convert.engine.tap import Tap, Untapped
 from linen_nnx.convert.store.orbax_sink import write_item_files
 from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.schema.array import ArrayValue
@@ -102,13 +103,17 @@ def write_item(
     custom_metadata: object,
     effort: Effort,
     progress: Progress,
+    tap: Tap | None = None,
 ) -> int:
-    """Write one item into `folder`; how many files had to be copied, not linked. Raises `StorageError`."""
+    """Write one item into `folder`; how many files had to be copied, not linked. Raises `StorageError`.
+
+    `tap` sees every chunk that is made or moved by itself.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     settled = part.settled
     try:
         write_arrays = write_database if storage.ocdbt else write_folders
-        copied = write_arrays(settled, items, folder, effort, progress.advance)
+        copied = write_arrays(settled, items, folder, effort, progress.advance, tap or Untapped())
         progress.advance(_nbytes(w for w in settled.writes if w.carriage is Carriage.FILE))
         write_item_files(folder, storage, [write.entry for write in settled.writes], custom_metadata)
     except (OSError, ValueError) as error:

@@ -21,7 +21,8 @@ from linen_nnx.convert.store.location import TEMPORARY
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.orbax_metadata import OCDBT_MANIFEST
 
-_JOURNAL = ".linen-nnx-journal.json"
+JOURNAL = ".linen-nnx-journal.json"
+"""In a temporary folder until it is committed."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -48,7 +49,7 @@ class Claim:
 
     def finish(self) -> None:
         """The folder is no longer temporary."""
-        (self.folder / _JOURNAL).unlink()
+        (self.folder / JOURNAL).unlink()
 
 
 def fingerprint(text: str, folders: Iterable[Path]) -> str:
@@ -80,7 +81,7 @@ def claim(target: Path, digest: str) -> Claim:
         return resumed
     folder = target.parent / f"{TEMPORARY}{target.name}-{uuid.uuid4().hex[:8]}"
     folder.mkdir()
-    lock = os.open(folder / _JOURNAL, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    lock = os.open(folder / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     fcntl.flock(lock, fcntl.LOCK_EX)
     os.write(lock, journal.model_dump_json().encode())
     return Claim(folder, lock)
@@ -98,7 +99,7 @@ def sweep(folder: Path, items: Sequence[Path]) -> None:
             sweep(child, items)
         elif child.is_dir():
             shutil.rmtree(child)
-        elif child.name != _JOURNAL:
+        elif child.name != JOURNAL:
             child.unlink()
 
 
@@ -110,7 +111,7 @@ def _left(target: Path) -> list[Path]:
 def _locked(folder: Path) -> int | None:
     """A descriptor that holds the journal; None while another process does."""
     try:
-        lock = os.open(folder / _JOURNAL, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = os.open(folder / JOURNAL, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError:
         return None
     try:
@@ -123,6 +124,6 @@ def _locked(folder: Path) -> int | None:
 
 def _read(folder: Path) -> Journal | None:
     try:
-        return Journal.model_validate_json((folder / _JOURNAL).read_bytes())
+        return Journal.model_validate_json((folder / JOURNAL).read_bytes())
     except (OSError, ValidationError):
         return None

@@ -10,6 +10,7 @@ from linen_nnx.convert.engine.files import bring
 from linen_nnx.convert.engine.routes import Routed, Settled
 from linen_nnx.convert.engine.run import run_units, units_of, window_of, workers_of
 from linen_nnx.convert.engine.sink import Sink
+from linen_nnx.convert.engine.tap import Tap
 from linen_nnx.convert.store.extents import Extent, walk_database
 from linen_nnx.convert.store.keyvalue import Ocdbt
 from linen_nnx.convert.store.source_arrays import Items
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def write_database(
-    settled: Settled, items: Items, folder: Path, effort: Effort, advance: Callable[[int], None]
+    settled: Settled, items: Items, folder: Path, effort: Effort, advance: Callable[[int], None], tap: Tap
 ) -> int:
     """All arrays of an item; how many files were copied where links were asked for."""
     if all(write.entry.array is None for write in settled.writes):
@@ -30,7 +31,7 @@ def write_database(
     units = units_of(settled.writes, items)
     if units:
         (folder / database.PARTS).mkdir(exist_ok=True)
-        sink = Sink(database.parts(folder, context), context, window_of(effort))
+        sink = Sink(database.parts(folder, context), context, window_of(effort), tap)
         run_units(units, sink, effort, advance)
     carried = [write for write in settled.writes if write.carriage is Carriage.FILE]
     links = _link_sources(carried, folder)

@@ -4,6 +4,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from linen_nnx.convert.engine.buffers import Window
+from linen_nnx.convert.engine.tap import Tap
 from linen_nnx.convert.store.target_arrays import TargetArray
 from linen_nnx.schema.zarr import zarr_json
 
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
 class Sink:
     """Accepts chunks, holding at most `limit` bytes that are not stored yet."""
 
-    def __init__(self, store: "ts.KvStore", context: "ts.Context", limit: int) -> None:
-        """Write into `store`."""
+    def __init__(self, store: "ts.KvStore", context: "ts.Context", limit: int, tap: Tap) -> None:
+        """Write into `store`; `tap` sees every chunk."""
         self.store = store
         self.context = context
+        self.tap = tap
         self._window = Window(limit)
         self._lock = threading.Lock()
         self._failed: BaseException | None = None
@@ -32,6 +34,7 @@ class Sink:
         """Hand over one chunk; waits while too much is on its way. Raises what an earlier write raised."""
         if self._failed is not None:
             raise self._failed
+        self.tap.stored(key, value)
         # The store holds its own copy, and another while it gathers a data file.
         cost = 2 * len(value)
         self._window.enter(cost)

@@ -112,6 +112,7 @@ class Split:
         layer = np.frombuffer(gathered, np.uint8).reshape(outer, inner)
         for position, key in self.layers:
             np.copyto(layer, whole[:, position])
+            sink.tap.elements(key, gathered)
             sink.put(key, self.codec.encode(gathered))
 
     def _stored(self, buffers: Buffers) -> memoryview:

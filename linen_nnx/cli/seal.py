@@ -1,0 +1,33 @@
+"""`linen-nnx seal`: digests of a checkpoint as it stands."""
+
+from typing import Annotated
+
+import typer
+
+from linen_nnx.cli import render
+from linen_nnx.cli.options import Item, Json, Source, Step
+
+NAME = "seal"
+
+
+def run(
+    path: Source,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Take digests anew where a receipt stands already.")
+    ] = False,
+    step: Step = None,
+    item: Item = None,
+    as_json: Json = False,
+) -> None:
+    """Write digests of all that PATH holds into its own linen_nnx/ folder, for `verify` to hold it against.
+
+    That receipt is the only file written; readers of orbax ignore it. Every file is read once.
+    """
+    from linen_nnx.convert.proof.sealing import seal
+
+    render.step_taken(path, step, item)
+    done = seal(path, step=step, item=item, overwrite=overwrite)
+    if as_json:
+        render.json(done)
+    else:
+        render.sealed(done, path)

@@ -1,0 +1,25 @@
+"""Where a conversion can be watched: every chunk that the engine makes or moves passes here once."""
+
+from typing import Protocol
+
+
+class Tap(Protocol):
+    """Called from many threads at once. Keys are those of the item: `params.kernel/0.1`."""
+
+    def stored(self, key: str, value: bytes) -> None:
+        """A chunk as it goes to the disk. What arrives with a data file is not told."""
+        ...
+
+    def elements(self, key: str, data: memoryview) -> None:
+        """The elements of a chunk that was made of others, in C order; `data` is used again afterwards."""
+        ...
+
+
+class Untapped:
+    """No one watches."""
+
+    def stored(self, key: str, value: bytes) -> None:
+        """Nothing."""
+
+    def elements(self, key: str, data: memoryview) -> None:
+        """Nothing."""

@@ -1,0 +1,1 @@
+"""Digests: taken while bytes move, kept in receipts, held against what is stored."""

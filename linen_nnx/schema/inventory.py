@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.model import Model
-from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.path import KeyPath, naturally
 
 
 class Entry(Model):
@@ -30,7 +30,7 @@ class Inventory(Model):
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> "Inventory":
         """Sort and check `entries`. Raises pydantic's `ValidationError` on a repeated or nested path."""
-        return cls(entries=tuple(sorted(entries, key=lambda e: e.path.natural())))
+        return cls(entries=tuple(naturally(entries, lambda entry: entry.path)))
 
     @model_validator(mode="after")
     def _each_path_once(self) -> "Inventory":
@@ -71,9 +71,8 @@ def _inner(leaves: set[KeyPath]) -> set[KeyPath]:
     """Every path that has something below it. Stops climbing where another leaf has been before."""
     inner: set[KeyPath] = set()
     for leaf in leaves:
-        for depth in range(len(leaf) - 1, -1, -1):
-            above = leaf[:depth]
-            if above in inner:
-                break
+        above = leaf.parent
+        while len(leaf) and above not in inner:
             inner.add(above)
+            above = above.parent
     return inner

@@ -11,40 +11,24 @@ optimizer state from an NNX one. The text form keeps the difference:
 | attribute      | `.name` | written as 2     |
 
 Inside a name, `/` and `\` are escaped by a backslash, as is a leading `[` or `.`; an empty name is `\0`.
+
+A plan handles millions of keys and paths. So there is one object for each key, and a path is the tuple of
+its keys: paths then compare and hash by the identity of their keys, without a call into Python.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Self, assert_never
+from typing import Any, ClassVar, Self, SupportsIndex, TypeVar, overload
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
-class DictKey:
-    """A key of a dict. NNX's integer keys are dict keys too: orbax writes them as digits."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceKey:
-    """A position in a list or tuple."""
-
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class AttributeKey:
-    """A field of a named tuple or dataclass of a live tree; on disk orbax makes it a dict key."""
-
-    name: str
-
-
-Key = DictKey | SequenceKey | AttributeKey
+Natural = tuple[tuple[int, int, str], ...]
+"""A sort key in which numbers inside of names count as numbers."""
 
 _SPLIT = re.compile(r"((?:[^/\\]|\\.)*)(?:/|$)")
 _UNESCAPE = re.compile(r"\\(.)")
@@ -63,17 +47,90 @@ def _unescape(text: str) -> str:
     return "" if text == "\\0" else _UNESCAPE.sub(r"\1", text)
 
 
-@lru_cache(maxsize=65536)
-def _key_text(key: Key) -> str:
-    match key:
-        case DictKey(name):
-            return _escape(name)
-        case SequenceKey(index):
-            return f"[{index}]"
-        case AttributeKey(name):
-            return "." + _escape(name)
-        case _:
-            assert_never(key)
+def _natural(name: str) -> Natural:
+    return tuple(
+        (0, int(part), part) if part.isdecimal() and part.isascii() else (1, 0, part)
+        for part in _DIGITS.split(name)
+        if part
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False, init=False)
+class _Key:
+    """What all keys have; equal keys are one object, which is made once and kept."""
+
+    name: str = field(init=False)
+    """As orbax's `_METADATA` has it; an index in digits."""
+    text: str = field(init=False, repr=False)
+    """As it stands in the text form of a path."""
+    natural: Natural = field(init=False, repr=False)
+
+    @classmethod
+    def _made(cls, name: str, text: str, natural: Natural) -> Self:
+        key = object.__new__(cls)
+        for field_name, value in (("name", name), ("text", text), ("natural", natural)):
+            object.__setattr__(key, field_name, value)
+        return key
+
+
+@dataclass(frozen=True, slots=True, eq=False, init=False)
+class DictKey(_Key):
+    """A key of a dict. NNX's integer keys are dict keys too: orbax writes them as digits."""
+
+    __match_args__ = ("name",)
+    _all: ClassVar[dict[str, "DictKey"]] = {}
+
+    def __new__(cls, name: str) -> "DictKey":
+        """The one dict key of this name."""
+        return cls._all.get(name) or cls._all.setdefault(
+            str(name), cls._made(str(name), _escape(name), _natural(name))
+        )
+
+    def __reduce__(self) -> tuple[type["DictKey"], tuple[str]]:
+        """Copies are the key itself."""
+        return DictKey, (self.name,)
+
+
+@dataclass(frozen=True, slots=True, eq=False, init=False)
+class SequenceKey(_Key):
+    """A position in a list or tuple."""
+
+    __match_args__ = ("index",)
+    index: int = field(init=False)
+    _all: ClassVar[dict[int, "SequenceKey"]] = {}
+
+    def __new__(cls, index: int) -> "SequenceKey":
+        """The one key of this position."""
+        if (known := cls._all.get(index)) is not None:
+            return known
+        key = cls._made(str(int(index)), f"[{index}]", ((0, index, ""),))
+        object.__setattr__(key, "index", int(index))
+        return cls._all.setdefault(int(index), key)
+
+    def __reduce__(self) -> tuple[type["SequenceKey"], tuple[int]]:
+        """Copies are the key itself."""
+        return SequenceKey, (self.index,)
+
+
+@dataclass(frozen=True, slots=True, eq=False, init=False)
+class AttributeKey(_Key):
+    """A field of a named tuple or dataclass of a live tree; on disk orbax makes it a dict key."""
+
+    __match_args__ = ("name",)
+    _all: ClassVar[dict[str, "AttributeKey"]] = {}
+
+    def __new__(cls, name: str) -> "AttributeKey":
+        """The one attribute of this name."""
+        return cls._all.get(name) or cls._all.setdefault(
+            str(name), cls._made(str(name), "." + _escape(name), _natural(name))
+        )
+
+    def __reduce__(self) -> tuple[type["AttributeKey"], tuple[str]]:
+        """Copies are the key itself."""
+        return AttributeKey, (self.name,)
+
+
+Key = DictKey | SequenceKey | AttributeKey
 
 
 @lru_cache(maxsize=65536)
@@ -85,37 +142,15 @@ def _parse_key(text: str) -> Key:
     return DictKey(_unescape(text))
 
 
-@lru_cache(maxsize=65536)
-def _natural(key: Key) -> tuple[tuple[int, int, str], ...]:
-    match key:
-        case SequenceKey(index):
-            return ((0, index, ""),)
-        case DictKey(name) | AttributeKey(name):
-            return tuple(
-                (0, int(part), part) if part.isdecimal() and part.isascii() else (1, 0, part)
-                for part in _DIGITS.split(name)
-                if part
-            )
-        case _:
-            assert_never(key)
+class KeyPath(tuple[Key, ...]):
+    """An immutable tuple of typed keys, outermost first. Printed in its text form."""
 
-
-class KeyPath:
-    """An immutable tuple of typed keys. Compared, hashed and printed by its keys."""
-
-    __slots__ = ("_hash", "keys")
-
-    keys: tuple[Key, ...]
-
-    def __init__(self, keys: tuple[Key, ...] = ()) -> None:
-        """Make the path of `keys`, outermost first."""
-        self.keys = keys
-        self._hash = hash(keys)
+    __slots__ = ()
 
     @classmethod
     def of(cls, *names: str | int) -> Self:
         """`KeyPath.of("opt_state", 0, "mu")`: strings are dict keys, integers sequence indices."""
-        return cls(tuple(DictKey(n) if isinstance(n, str) else SequenceKey(n) for n in names))
+        return cls([DictKey(n) if isinstance(n, str) else SequenceKey(n) for n in names])
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -124,61 +159,61 @@ class KeyPath:
             return cls()
         parts = [match[1] for match in _SPLIT.finditer(text)]
         # The pattern also matches the empty rest at the end of the text.
-        return cls(tuple(_parse_key(part) for part in parts[:-1] or parts))
+        return cls([_parse_key(part) for part in parts[:-1] or parts])
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The keys as a plain tuple."""
+        return tuple(self)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The keys as plain strings, as orbax's `_METADATA` has them; their types are lost."""
-        return tuple(str(key.index) if isinstance(key, SequenceKey) else key.name for key in self.keys)
+        return tuple([key.name for key in self])
 
     @property
     def param_name(self) -> str:
         """The name orbax stores an array under: keys joined with dots. Not unique in general."""
-        return ".".join(self.names)
+        return ".".join([key.name for key in self])
 
-    def natural(self) -> tuple[tuple[tuple[int, int, str], ...], ...]:
+    @property
+    def parent(self) -> "KeyPath":
+        """All keys but the last; the root is its own parent."""
+        return KeyPath(tuple.__getitem__(self, _ALL_BUT_LAST))
+
+    def natural(self) -> tuple[Natural, ...]:
         """A sort key in which `layers_2` comes before `layers_10`."""
-        return tuple(map(_natural, self.keys))
+        return tuple([key.natural for key in self])
 
     def startswith(self, prefix: "KeyPath") -> bool:
         """Whether the first keys are those of `prefix`."""
-        return self.keys[: len(prefix.keys)] == prefix.keys
+        return tuple.__getitem__(self, slice(len(prefix))) == prefix
 
-    def __add__(self, other: "KeyPath") -> "KeyPath":
+    def __add__(self, other: tuple[Any, ...]) -> "KeyPath":
         """`a + b`: the place `b` below `a`."""
-        return KeyPath(self.keys + other.keys)
+        return KeyPath(tuple.__add__(self, other))
 
     def __truediv__(self, name: str | int) -> "KeyPath":
         """`path / "mu"` and `path / 0`: one dict key or sequence index further."""
-        return KeyPath((*self.keys, DictKey(name) if isinstance(name, str) else SequenceKey(name)))
+        return KeyPath((*self, DictKey(name) if isinstance(name, str) else SequenceKey(name)))
 
-    def __getitem__(self, part: slice) -> "KeyPath":
-        """A slice of the keys."""
-        return KeyPath(self.keys[part])
-
-    def __len__(self) -> int:
-        """How many keys deep."""
-        return len(self.keys)
+    @overload
+    def __getitem__(self, part: SupportsIndex) -> Key: ...
+    @overload
+    def __getitem__(self, part: slice) -> "KeyPath": ...
+    def __getitem__(self, part: SupportsIndex | slice) -> "Key | KeyPath":
+        """One key, or the path of a slice of the keys."""
+        if isinstance(part, slice):
+            return KeyPath(tuple.__getitem__(self, part))
+        return tuple.__getitem__(self, part)
 
     def __bool__(self) -> bool:
         """Every path is true, the root too: ask `len` for emptiness."""
         return True
 
-    def __iter__(self) -> Iterator[Key]:
-        """The keys, outermost first."""
-        return iter(self.keys)
-
-    def __eq__(self, other: object) -> bool:
-        """Equal keys of equal types."""
-        return isinstance(other, KeyPath) and self._hash == other._hash and self.keys == other.keys
-
-    def __hash__(self) -> int:
-        """By the keys."""
-        return self._hash
-
     def __str__(self) -> str:
         """The text form."""
-        return "/".join(map(_key_text, self.keys))
+        return "/".join([key.text for key in self])
 
     def __repr__(self) -> str:
         """For a debugger."""
@@ -198,3 +233,14 @@ class KeyPath:
 
 
 ROOT = KeyPath()
+
+_ALL_BUT_LAST = slice(-1)
+
+
+def naturally(items: Iterable[T], path_of: Callable[[T], KeyPath]) -> list[T]:
+    """`items` sorted by `natural` of their paths. Each key is ranked once, then ranks are compared."""
+    known = list(items)
+    keys = {key for item in known for key in path_of(item)}
+    order = {natural: rank for rank, natural in enumerate(sorted({key.natural for key in keys}))}
+    rank = {key: order[key.natural] for key in keys}
+    return sorted(known, key=lambda item: [rank[key] for key in path_of(item)])

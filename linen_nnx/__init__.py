@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from linen_nnx.convert.memory import Converted, LeftOutWarning, convert_tree, to_linen, to_nnx
     from linen_nnx.convert.proof.sealing import seal
     from linen_nnx.convert.proof.verifying import verify
+    from linen_nnx.convert.spec.making import spec_of
     from linen_nnx.convert.validating import validate
     from linen_nnx.schema.array import ArraySpec, DType
     from linen_nnx.schema.difference import Difference, Tolerance
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         LayoutError,
         LinenNnxError,
         ProblemsError,
+        SpecError,
         StorageError,
     )
     from linen_nnx.schema.inspection import Inspection
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from linen_nnx.schema.plan import Plan
     from linen_nnx.schema.problem import Code, Problem
     from linen_nnx.schema.receipt import Receipt, Seal
+    from linen_nnx.schema.spec import Spec
     from linen_nnx.schema.tree import inventory_of
 
 _HOMES = {
@@ -47,6 +50,7 @@ _HOMES = {
     "convert.memory": ("Converted", "LeftOutWarning", "convert_tree", "to_linen", "to_nnx"),
     "convert.proof.sealing": ("seal",),
     "convert.proof.verifying": ("verify",),
+    "convert.spec.making": ("spec_of",),
     "convert.validating": ("validate",),
     "schema.array": ("ArraySpec", "DType"),
     "schema.difference": ("Difference", "Tolerance"),
@@ -57,6 +61,7 @@ _HOMES = {
         "LayoutError",
         "LinenNnxError",
         "ProblemsError",
+        "SpecError",
         "StorageError",
     ),
     "schema.inspection": ("Inspection",),
@@ -71,6 +76,7 @@ _HOMES = {
     "schema.plan": ("Plan",),
     "schema.problem": ("Code", "Problem"),
     "schema.receipt": ("Receipt", "Seal"),
+    "schema.spec": ("Spec",),
     "schema.tree": ("inventory_of",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -118,6 +124,8 @@ __all__ = [
     "ProblemsError",
     "Receipt",
     "Seal",
+    "Spec",
+    "SpecError",
     "StorageError",
     "Tolerance",
     "TrainState",
@@ -129,6 +137,7 @@ __all__ = [
     "inventory_of",
     "plan",
     "seal",
+    "spec_of",
     "to_linen",
     "to_nnx",
     "validate",

@@ -35,6 +35,7 @@ from linen_nnx import (
     Problem,
     Receipt,
     Seal,
+    Spec,
     TrainState,
     TunixTrainState,
     __version__,
@@ -53,7 +54,7 @@ from tests.support.checkpoints import files_of, random_tree, save_item, save_run
 from tests.support.entries import Entries, differences, read, text_of
 from tests.support.small import STACKED, Specs, edit_metadata, item_of, linen, native, save
 
-COMMANDS = ("inspect", "validate", "plan", "convert", "verify", "seal", "schema", "demo")
+COMMANDS = ("inspect", "validate", "plan", "convert", "verify", "seal", "spec", "schema", "demo")
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -270,6 +271,7 @@ MODELS: dict[Document, type[BaseModel]] = {
     Document.PLAN: RoutedPlan,
     Document.RECEIPT: Receipt,
     Document.SEAL: Seal,
+    Document.SPEC: Spec,
     Document.PROBLEMS: Problems,
     Document.DIFFERENCE: Difference,
     Document.STATE: TrainState,

@@ -25,6 +25,7 @@ class Document(StrEnum):
     SEAL = "seal"
     PROBLEMS = "problems"
     DIFFERENCE = "difference"
+    SPEC = "spec"
     STATE = "state"
 
 
@@ -49,6 +50,7 @@ def _model(document: Document) -> type[BaseModel]:
         ParamsState,
         Receipt,
         Seal,
+        Spec,
         TrainState,
         TunixTrainState,
     )
@@ -68,6 +70,7 @@ def _model(document: Document) -> type[BaseModel]:
         Document.SEAL: Seal,
         Document.PROBLEMS: Problems,
         Document.DIFFERENCE: Difference,
+        Document.SPEC: Spec,
         Document.STATE: TrainState,
     }
     return models[document]

@@ -20,7 +20,8 @@ def run(
         Layout | None, typer.Option("--layout", help="What it must be. [default: detected]")
     ] = None,
     against: Annotated[
-        Path | None, typer.Option("--against", help="Another checkpoint that must have the same entries.")
+        Path | None,
+        typer.Option("--against", help="What it must hold: another checkpoint, or a spec (.json)."),
     ] = None,
     step: Step = None,
     item: Item = None,

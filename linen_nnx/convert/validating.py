@@ -1,9 +1,13 @@
 """Every fault of a checkpoint or a live tree, all at once."""
 
 from pathlib import Path
+from typing import assert_never
 
 from linen_nnx.convert.checking import layout_problems
 from linen_nnx.convert.detect import detect
+from linen_nnx.convert.layouts import lift, parse
+from linen_nnx.convert.spec.against import spec_problems
+from linen_nnx.convert.spec.document import read_spec
 from linen_nnx.convert.store.location import locate
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
 from linen_nnx.schema.array import ArrayValue, Value
@@ -12,6 +16,7 @@ from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem, near
+from linen_nnx.schema.spec import Spec
 from linen_nnx.schema.tree import inventory_of
 
 
@@ -26,17 +31,42 @@ def validate(
     """Every problem of a checkpoint (a path) or of a live tree; an empty list means valid.
 
     `layout` says what it must be; without it the layout is detected. `against` is another checkpoint or
-    tree with the same entries: missing, unexpected, shape, dtype. No array is read.
+    tree with the same entries, or a `Spec` (or the file of one): missing, unexpected, shape, dtype. No array
+    is read.
     """
     try:
         inventory, problems = _entries(subject, step, item)
     except ProblemsError as error:
         return list(error.problems)
     problems = [*problems, *_layout_problems(inventory, layout)]
-    if against is not None:
-        expected, _ = _entries(against, None, None)
-        problems += differences(inventory, expected)
-    return problems
+    expected = _expected(against)
+    match expected:
+        case None:
+            return problems
+        case Spec():
+            return [*problems, *_spec_problems(inventory, layout, expected)]
+        case Inventory():
+            return [*problems, *differences(inventory, expected)]
+        case _:
+            assert_never(expected)
+
+
+def _expected(against: object) -> Spec | Inventory | None:
+    """A file is a spec, a folder a checkpoint."""
+    if against is None or isinstance(against, Spec):
+        return against
+    if isinstance(against, str | Path) and Path(against).suffix == ".json" and Path(against).is_file():
+        return read_spec(against)
+    return _entries(against, None, None)[0]
+
+
+def _spec_problems(inventory: Inventory, layout: Layout | str | None, spec: Spec) -> list[Problem]:
+    """Entries that form no state have no addresses to compare; what is wrong with them is said already."""
+    try:
+        known = Layout(layout) if layout is not None else detect(inventory).layout
+        return spec_problems(lift(parse(inventory, known), inventory, {}), spec)
+    except ProblemsError:
+        return []
 
 
 def _entries(subject: object, step: int | None, item: str | None) -> tuple[Inventory, list[Problem]]:

@@ -49,6 +49,10 @@ class ConversionError(ProblemsError):
     """This conversion cannot be done, or cannot be done without a guess."""
 
 
+class SpecError(ProblemsError):
+    """There is no expected train state to be had: a factory fails, or makes something else."""
+
+
 class InvariantError(ProblemsError):
     """Our own fault: a step of the conversion broke an invariant. `stage` names the step."""
 

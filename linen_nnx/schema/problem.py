@@ -47,6 +47,7 @@ class Code(StrEnum):
     VALUE_DIFFERS = "value-differs"
     UNEXPECTED_ENTRY = "unexpected-entry"
     RESTORE_FAILED = "restore-failed"
+    NO_SPEC = "no-spec"
     UNSUPPORTED = "unsupported"
     DIGEST_MISMATCH = "digest-mismatch"
     FILE_MISSING = "file-missing"

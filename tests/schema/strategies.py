@@ -83,6 +83,7 @@ from linen_nnx.schema.receipt import (
 from linen_nnx.schema.report import Problems
 from linen_nnx.schema.residue import Kept, OptimizerAddress, Residue, VariableAddress
 from linen_nnx.schema.routing import Execution, RoutedPlan
+from linen_nnx.schema.spec import Kind, Spec, SpecLeaf, SpecModule, SpecOptimizerLeaf
 from linen_nnx.schema.zarr import ZarrV2, ZarrV3
 
 T = TypeVar("T")
@@ -494,6 +495,29 @@ ZARR_V3 = st.builds(
     tuples_of(JSON_OBJECTS),
 )
 
+AXES = st.none() | tuples_of(st.none() | NAMES | st.lists(NAMES, min_size=1, max_size=2).map(tuple))
+SPEC_LEAVES = st.builds(
+    SpecLeaf,
+    path=PATHS,
+    collection=NAMES,
+    kind=st.sampled_from(Kind),
+    type=st.none() | NAMES,
+    spec=SPECS,
+    out_sharding=AXES,
+)
+SPEC_OPTIMIZER_LEAVES = st.builds(
+    SpecOptimizerLeaf, at=PATHS, mirrors=st.none() | SLOTS, value=VALUES, out_sharding=AXES
+)
+EXPECTED = st.builds(
+    Spec.of,
+    st.sampled_from(Layout),
+    st.lists(SPEC_LEAVES, max_size=3, unique_by=lambda leaf: leaf.slot),
+    st.lists(SPEC_OPTIMIZER_LEAVES, max_size=3),
+    modules=st.lists(st.builds(SpecModule, path=PATHS, name=NAMES), max_size=2),
+    step=st.none() | SPECS,
+    flax=st.none() | TEXTS,
+)
+
 CASES: dict[type[BaseModel], st.SearchStrategy[BaseModel]] = {
     Against: AGAINST,
     ArrayMetadata: ARRAY_METADATA,
@@ -548,6 +572,9 @@ CASES: dict[type[BaseModel], st.SearchStrategy[BaseModel]] = {
     Residue: RESIDUES,
     Route: ROUTES,
     Slot: SLOTS,
+    Spec: EXPECTED,
+    SpecLeaf: SPEC_LEAVES,
+    SpecOptimizerLeaf: SPEC_OPTIMIZER_LEAVES,
     Split: splits(OPS),
     Stack: stacks(OPS),
     StorageForm: STORAGE,

@@ -1,0 +1,46 @@
+"""`linen-nnx spec`: the expected train state of a model, or of a checkpoint."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from linen_nnx.cli import render
+from linen_nnx.cli.options import Item, Step
+
+NAME = "spec"
+
+
+def run(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODULE:FACTORY|PATH",
+            help="A function of no arguments that makes (model, optimizer), a model or a TrainState, such as "
+            "my_model:make or file.py:make; or a checkpoint.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write it into this file. [default: stdout]")
+    ] = None,
+    step: Step = None,
+    item: Item = None,
+) -> None:
+    """Export what a train state holds: paths, types, shapes, dtypes, optimizer. Nothing is allocated."""
+    from linen_nnx.convert.spec.factory import factory, is_factory
+    from linen_nnx.convert.spec.making import spec_of
+
+    if is_factory(subject):
+        # A user's module stands where they stand, as with `python -m`.
+        sys.path.insert(0, "")
+        made = spec_of(factory(subject))
+    else:
+        render.step_taken(Path(subject), step, item)
+        made = spec_of(subject, step=step, item=item)
+    if out is None:
+        render.json(made)
+    else:
+        out.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        render.say(f"{len(made.leaves)} variables, {len(made.optimizer)} optimizer leaves: {out}")

@@ -25,7 +25,7 @@ demo: .venv-demo/.ready  ## train a small model, save it, convert it both ways a
 	mkdir -p build
 	.venv-demo/bin/linen-nnx demo build/demo
 
-test: $(VENV)/.ready  ## run the tests on all cores
+test: $(VENV)/.browser  ## run the tests on all cores
 	$(RUN) pytest -n auto --dist worksteal $(ARGS)
 
 check: lint type test  ## all that CI runs
@@ -77,4 +77,9 @@ $(VENV)/.ready .venv-demo/.ready .venv-docs/.ready: pyproject.toml
 	echo "hint: install one (on Debian and Ubuntu with python3-venv), or name it: make PYTHON=/path/to/python3" >&2; \
 	exit 1
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRA)]'
+	@touch $@
+
+# The page of `report` is tested in a real Chromium: the machine's own, else one that is installed now.
+$(VENV)/.browser: $(VENV)/.ready
+	$(RUN) tests.page.browser
 	@touch $@

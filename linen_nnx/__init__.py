@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from linen_nnx.version import __version__
 
 if TYPE_CHECKING:
+    from linen_nnx.cli.page.report import report
     from linen_nnx.convert.converting import convert, plan
     from linen_nnx.convert.inspecting import inspect
     from linen_nnx.convert.memory import Converted, LeftOutWarning, convert_tree, to_linen, to_nnx
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         InvariantError,
         LayoutError,
         LinenNnxError,
+        MissingExtraError,
         ProblemsError,
         SpecError,
         StorageError,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from linen_nnx.schema.tree import inventory_of
 
 _HOMES = {
+    "cli.page.report": ("report",),
     "convert.converting": ("convert", "plan"),
     "convert.inspecting": ("inspect",),
     "convert.memory": ("Converted", "LeftOutWarning", "convert_tree", "to_linen", "to_nnx"),
@@ -60,6 +63,7 @@ _HOMES = {
         "InvariantError",
         "LayoutError",
         "LinenNnxError",
+        "MissingExtraError",
         "ProblemsError",
         "SpecError",
         "StorageError",
@@ -116,6 +120,7 @@ __all__ = [
     "LinenNnxError",
     "LinenTrainState",
     "MaxtextTrainState",
+    "MissingExtraError",
     "NnxTrainState",
     "ParamsState",
     "Parts",
@@ -136,6 +141,7 @@ __all__ = [
     "inspect",
     "inventory_of",
     "plan",
+    "report",
     "seal",
     "spec_of",
     "to_linen",

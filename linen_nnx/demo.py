@@ -5,6 +5,7 @@ part of a train state to be there. Needs flax and optax (`pip install linen-nnx[
 """
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from linen_nnx.convert.converting import convert
 from linen_nnx.convert.inspecting import inspect
 from linen_nnx.convert.proof.verifying import verify
 from linen_nnx.convert.validating import differences
-from linen_nnx.schema.errors import ConversionError
+from linen_nnx.schema.errors import ConversionError, MissingExtraError
 from linen_nnx.schema.layout import LayerStacking, Layout
 from linen_nnx.schema.options import ConversionOptions
 from linen_nnx.schema.problem import Code, Problem
@@ -28,6 +29,8 @@ def demo(folder: Path, say: Callable[[str], None]) -> list[Problem]:
         raise ConversionError.one(
             Code.TARGET_EXISTS, expected=f"no {folder} yet", found="a folder or file", hint="name another one"
         )
+    if not (find_spec("flax") and find_spec("optax")):
+        raise MissingExtraError("flax")
     linen, nnx, back = folder / "linen", folder / "nnx", folder / "linen-again"
     losses = train(linen)
     say(f"1. trained a Linen model for {STEPS} steps, loss {losses[0]:.4f} to {losses[-1]:.4f}: {linen}")

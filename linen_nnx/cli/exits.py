@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from linen_nnx.schema.errors import InvariantError, ProblemsError, StorageError
+from linen_nnx.schema.errors import InvariantError, MissingExtraError, ProblemsError, StorageError
 
 
 class Exit(IntEnum):
@@ -24,6 +24,8 @@ def exit_of(error: BaseException) -> Exit:
             return Exit.OUR_FAULT
         case ProblemsError():
             return Exit.REFUSED
+        case MissingExtraError():
+            return Exit.USAGE
         case StorageError() | OSError():
             return Exit.STORAGE
         case _:

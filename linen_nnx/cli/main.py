@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from linen_nnx.cli import convert, demo, inspect, plan, render, schema, seal, spec, validate, verify
+from linen_nnx.cli import (
+    convert,
+    demo,
+    inspect,
+    plan,
+    render,
+    report,
+    schema,
+    seal,
+    spec,
+    validate,
+    verify,
+)
 from linen_nnx.cli.exits import Exit, exit_of
 from linen_nnx.version import __version__
 
@@ -17,7 +29,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (inspect, validate, plan, convert, verify, seal, spec, schema, demo):
+COMMANDS = (
+    inspect,
+    validate,
+    plan,
+    convert,
+    verify,
+    seal,
+    report,
+    spec,
+    schema,
+    demo,
+)
+"""In the order in which the help lists them."""
+
+for command in COMMANDS:
     app.command(name=command.NAME)(command.run)
 
 

@@ -70,6 +70,15 @@ class StorageError(LinenNnxError):
     """Reading or writing failed below us: disk, permissions, network."""
 
 
+class MissingExtraError(LinenNnxError, ImportError):
+    """An optional dependency is not installed. `extra` names the one to install."""
+
+    def __init__(self, extra: str) -> None:
+        """Say how to install `extra`."""
+        super().__init__(f"this needs more packages: pip install 'linen-nnx[{extra}]'")
+        self.extra = extra
+
+
 def raise_if(problems: Sequence[Problem], error: type[ProblemsError]) -> None:
     """Raise `error` with all `problems`, if there are any."""
     if problems:

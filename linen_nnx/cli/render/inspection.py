@@ -22,7 +22,7 @@ def inspection(found: Inspection) -> None:
     print(f"storage    {storage}, zarr v{found.storage.zarr_format}")
     _parts(found)
     for group in found.groups:
-        print(f"layers     {_group(group)}")
+        print(f"layers     {group_text(group)}")
     for field in found.mirrors:
         holes = f", {field.empty} of them empty" if field.empty else ""
         print(f"optimizer  {field.at} mirrors {field.moments} parameters{holes}")
@@ -45,7 +45,8 @@ def _parts(found: Inspection) -> None:
             )
 
 
-def _group(group: LayerGroup) -> str:
+def group_text(group: LayerGroup) -> str:
+    """A layer group on a line."""
     if group.stacking is LayerStacking.UNSTACKED:
         style = group.names.value
         return f"{group.at}: {group.count} layers, one by one ({style} names)"

@@ -1,0 +1,31 @@
+"""`linen-nnx report`: one self-contained HTML page of a checkpoint, a conversion or a comparison."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from linen_nnx.cli import render
+from linen_nnx.cli.exits import Exit
+from linen_nnx.cli.options import Item, Step
+
+NAME = "report"
+
+
+def run(
+    path: Annotated[Path, typer.Argument(help="A checkpoint, or the JSON of a plan.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("linen-nnx-report.html"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    step: Step = None,
+    item: Item = None,
+) -> None:
+    """Write one HTML page that needs no network: the verdict, a tree map by bytes, the tree, what is lost."""
+    from linen_nnx.cli.page.model import Verdict
+    from linen_nnx.cli.page.report import report
+
+    if out.exists() and not overwrite:
+        raise typer.BadParameter(f"{out} is there already; --overwrite replaces it", param_hint="--out")
+    page = report(path, out, step=step, item=item)
+    render.say(page.saying)
+    render.verdict(str(out))
+    raise typer.Exit(Exit.REFUSED if page.verdict is Verdict.BAD else Exit.DONE)

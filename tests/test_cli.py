@@ -54,7 +54,18 @@ from tests.support.checkpoints import files_of, random_tree, save_item, save_run
 from tests.support.entries import Entries, differences, read, text_of
 from tests.support.small import STACKED, Specs, edit_metadata, item_of, linen, native, save
 
-COMMANDS = ("inspect", "validate", "plan", "convert", "verify", "seal", "spec", "schema", "demo")
+COMMANDS = (
+    "inspect",
+    "validate",
+    "plan",
+    "convert",
+    "verify",
+    "seal",
+    "report",
+    "spec",
+    "schema",
+    "demo",
+)
 README = Path(__file__).parent.parent / "README.md"
 
 

@@ -109,7 +109,7 @@ def conversion(
 ) -> ConversionOptions:
     """The options as the conversion takes them."""
     if leaves is Leaves.MIXED:
-        raise typer.BadParameter("mixed leaves are read, never written", param_hint="--leaves")
+        raise typer.BadParameter("mixed leaves are kept, never made", param_hint="--leaves")
     stacking = None
     if scan is not None:
         stacking = LayerStacking.STACKED if scan else LayerStacking.UNSTACKED

@@ -3,21 +3,19 @@
 from pydantic import ValidationError
 
 from linen_nnx.convert.layers.check import layer_gaps, unlike_layers
-from linen_nnx.convert.layouts import Lifted, lift, model_of, on_disk, validate_layout
+from linen_nnx.convert.layouts import AnyState, Lifted, lift, on_disk
 from linen_nnx.convert.moments import moment_problems
 from linen_nnx.schema.inventory import Inventory
-from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.problem import Problem
 
 
-def layout_problems(inventory: Inventory, layout: Layout) -> list[Problem]:
-    """Every problem: of the layout, of moments, of layers.
+def layout_problems(wire: AnyState, problems: list[Problem], inventory: Inventory) -> list[Problem]:
+    """Every problem: `problems` of the layout, and those of moments and layers.
 
     What the layout does not know is left out, and the rest is looked at all the same.
     """
-    problems = validate_layout(inventory, layout)
     try:
-        lifted = lift(model_of(layout).read(inventory), inventory, {})
+        lifted = lift(wire, inventory, {})
     except ValidationError:
         # Nothing more can be said of entries that do not even form a tree.
         return problems

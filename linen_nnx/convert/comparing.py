@@ -15,8 +15,8 @@ from linen_nnx.convert.engine.evaluate import NumpyArrays, evaluate
 from linen_nnx.convert.layers.target import AxisChoice, LayerForm
 from linen_nnx.convert.passes.layers import LayersPass
 from linen_nnx.convert.passes.runner import run
-from linen_nnx.convert.planner import lift_source
 from linen_nnx.convert.proof.receipts import read_receipt
+from linen_nnx.convert.reading import lift_source
 from linen_nnx.convert.store.orbax_source import OrbaxItem
 from linen_nnx.convert.store.source_arrays import SourceArrays
 from linen_nnx.schema.array import ArrayValue

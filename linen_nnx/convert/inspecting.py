@@ -3,8 +3,7 @@
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from linen_nnx.convert.detect import detect
-from linen_nnx.convert.planner import lift_source
+from linen_nnx.convert.reading import lift_source, read_entries
 from linen_nnx.convert.store.location import locate
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
 from linen_nnx.schema.array import ArrayValue, EmptyValue
@@ -30,7 +29,7 @@ def inspect(path: Path | str, *, step: int | None = None, item: str | None = Non
         problems=opened.problems,
     )
     try:
-        detection = detect(opened.inventory)
+        detection = read_entries(opened.inventory, opened.side).detection
         lifted = lift_source(opened)
     except ProblemsError as error:
         return described.model_copy(update={"problems": (*opened.problems, *error.problems)})

@@ -21,7 +21,7 @@ from linen_nnx.convert.nnx import form_of_nnx, lift_nnx, lower_nnx, nnx_holds
 from linen_nnx.schema.array import EmptyValue
 from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.ir import Leaf, OptimizerLeaf, Slot, TrainState, Variable, read_address
-from linen_nnx.schema.layout import Form, Layout, Leaves
+from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.linen import LinenTrainState
 from linen_nnx.schema.maxtext import MaxtextTrainState
 from linen_nnx.schema.nnx import NnxTrainState, ParamsState, Roots, TunixTrainState
@@ -29,6 +29,7 @@ from linen_nnx.schema.ops import Fill, Origin
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Note, Write
 from linen_nnx.schema.problem import Problem
+from linen_nnx.schema.wire import Wrapped
 
 AnyState = LinenTrainState | NnxTrainState | MaxtextTrainState | ParamsState | TunixTrainState
 """A train state in any wire layout."""
@@ -56,14 +57,11 @@ def nnx_roots(layout: Literal[Layout.NNX, Layout.PARAMS, Layout.TUNIX]) -> Roots
             assert_never(layout)
 
 
-def validate_layout(inventory: Inventory, layout: Layout) -> list[Problem]:
-    """Every way in which the entries are not of `layout`."""
-    return model_of(layout).validate_entries(inventory)
-
-
-def parse(inventory: Inventory, layout: Layout) -> AnyState:
-    """Read the wire layout. Raises `LayoutError` with every problem."""
-    return model_of(layout).parse(inventory)
+def examine(
+    inventory: Inventory, layout: Layout, wrapped: Wrapped | None = None
+) -> tuple[AnyState, list[Problem]]:
+    """What of the entries is of `layout`, and every way in which they are not."""
+    return model_of(layout).examine(inventory, wrapped)
 
 
 def model_of(layout: Layout) -> type[AnyState]:
@@ -121,7 +119,7 @@ def holder(state: TrainState, form: Form) -> Holds:
 
 
 def lower(state: TrainState, form: Form) -> Iterator[Write]:
-    """To entries on disk. Total on a state that the layout holds."""
+    """To entries on disk, none in a wrapper yet. Total on a state that the layout holds."""
     match form.layout:
         case Layout.LINEN:
             return lower_linen(state, form)
@@ -149,5 +147,4 @@ def _place(path: KeyPath, form: Form) -> KeyPath:
         at, mirrors = named
         state = TrainState(variables=(), optimizer=(OptimizerLeaf(at=at, mirrors=mirrors, leaf=leaf),))
     # A problem may be of a whole layer, so leaves are not given their last key.
-    bare = form.model_copy(update={"leaves": Leaves.BARE if form.leaves else None, "boxed": ()})
-    return next(iter(lower(state, bare))).target
+    return next(iter(lower(state, form))).target

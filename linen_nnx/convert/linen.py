@@ -7,22 +7,19 @@ from linen_nnx.convert.lifting import Where, copied, lift_optimizer, lift_variab
 from linen_nnx.convert.mirrors import Chains
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.inventory import Entry
-from linen_nnx.schema.ir import PARAMS, RNGS, UNKNOWN, OptimizerLeaf, Slot, TrainState, Variable, is_field
+from linen_nnx.schema.ir import PARAMS, RNGS, UNKNOWN, OptimizerLeaf, TrainState, Variable, is_field
 from linen_nnx.schema.layout import Form, Layout
-from linen_nnx.schema.linen import OPT_STATE, STEP, LinenField, LinenTrainState
+from linen_nnx.schema.linen import OPT_STATE, STEP, LinenTrainState
 from linen_nnx.schema.linen import PARAMS as PARAMS_BASE
 from linen_nnx.schema.ops import Origin
-from linen_nnx.schema.path import ROOT, AttributeKey, DictKey, KeyPath
+from linen_nnx.schema.path import ROOT, AttributeKey, KeyPath
 from linen_nnx.schema.plan import Write
-from linen_nnx.schema.wire import VALUE, joined, wrapped_paths
+from linen_nnx.schema.wire import VALUE, joined
 
 
 def lift_linen(state: LinenTrainState, origin: Origin = Origin.SOURCE) -> TrainState:
     """To the intermediate representation. Boxes are opened: their key `value` is no part of a path."""
-    model = {c.name: _unboxed(c.entries) for c in state.collections}
-    # Moments are boxed where their parameters are; without boxes `value` is a name like any other.
-    boxed = any(wrapped_paths(c.entries) for c in state.collections)
-    opt_state = _unboxed(state.opt_state) if boxed else state.opt_state
+    model = {c.name: _unboxed(state, state.base_of(c), c.entries) for c in state.collections}
     variables = tuple(
         variable
         for collection in state.collections
@@ -38,33 +35,37 @@ def lift_linen(state: LinenTrainState, origin: Origin = Origin.SOURCE) -> TrainS
         variables=variables,
         optimizer=(
             *lift_optimizer(
-                opt_state,
+                _unboxed(state, OPT_STATE, state.opt_state),
                 model,
                 _on_disk(OPT_STATE, state.opt_state),
                 origin,
                 Chains.LISTS,
             ),
-            *_lift_fields(state.fields, boxed, model, origin),
+            *_lift_fields(state, model, origin),
         ),
         groups=recognise(variables),
     )
 
 
 def _lift_fields(
-    fields: tuple[LinenField, ...], boxed: bool, model: dict[str, tuple[Entry, ...]], origin: Origin
+    state: LinenTrainState, model: dict[str, tuple[Entry, ...]], origin: Origin
 ) -> Iterator[OptimizerLeaf]:
     """Fields of a subclass, each marked by an attribute key; averages mirror the parameters."""
-    entries = tuple(entry for field in fields for entry in joined(ROOT / field.name, field.entries))
+    entries = tuple(entry for field in state.fields for entry in joined(ROOT / field.name, field.entries))
     for leaf in lift_optimizer(
-        _unboxed(entries) if boxed else entries, model, _on_disk(ROOT, entries), origin, Chains.LISTS
+        _unboxed(state, ROOT, entries), model, _on_disk(ROOT, entries), origin, Chains.LISTS
     ):
         mark = AttributeKey(leaf.at.names[0])
         yield leaf.model_copy(update={"at": KeyPath((mark, *leaf.at.keys[1:]))})
 
 
-def _unboxed(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    boxed = wrapped_paths(entries)
-    return tuple(Entry(path=e.path[:-1], value=e.value) if e.path in boxed else e for e in entries)
+def _unboxed(state: LinenTrainState, base: KeyPath, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    if not state.boxed:
+        return entries
+    boxed = set(state.boxed)
+    return tuple(
+        Entry(path=e.path[:-1], value=e.value) if base + e.path[:-1] in boxed else e for e in entries
+    )
 
 
 def _on_disk(base: KeyPath, entries: tuple[Entry, ...]) -> Where:
@@ -78,17 +79,12 @@ def _on_disk(base: KeyPath, entries: tuple[Entry, ...]) -> Where:
 
 def form_of_linen(state: LinenTrainState, lifted: TrainState) -> Form:
     """What is needed to write another like it."""
-    boxed = {
-        KeyPath((DictKey(c.name), *path.keys[:-1]))
-        for c in state.collections
-        for path in wrapped_paths(c.entries)
-    }
     return Form(
         layout=Layout.LINEN,
         nested_params=state.nested_params,
         collections=tuple(c.name for c in state.collections),
         field_collections=tuple(c.name for c in state.collections if c.is_field),
-        boxed=tuple(sorted(boxed, key=KeyPath.natural)),
+        wrapped=state.boxed,
         groups=lifted.groups,
         step=state.step if isinstance(state.step, ArrayValue) else None,
     )
@@ -104,20 +100,17 @@ def linen_holds(item: Variable | OptimizerLeaf, form: Form) -> bool:
 
 
 def lower_linen(state: TrainState, form: Form) -> Iterator[Write]:
-    """To entries on disk."""
-    boxed = set(form.boxed)
+    """To entries on disk, without boxes."""
     if state.step is not None:
         yield Write(target=STEP, value=state.step.value, op=state.step.op)
     for variable in state.variables:
         target = _base(variable.slot.collection, form) + variable.slot.path
-        yield Write(
-            target=_boxed(target, variable.slot, boxed), value=variable.leaf.value, op=variable.leaf.op
-        )
+        yield Write(target=target, value=variable.leaf.value, op=variable.leaf.op)
     for item in state.optimizer:
         target = ROOT / item.at.names[0] + item.at[1:] if is_field(item) else OPT_STATE + item.at
         if item.mirrors is not None:
             level = ROOT / item.mirrors.collection if form.nested_params and not is_field(item) else ROOT
-            target = _boxed(target + level + item.mirrors.path, item.mirrors, boxed)
+            target = target + level + item.mirrors.path
         yield Write(target=target, value=item.leaf.value, op=item.leaf.op)
 
 
@@ -125,7 +118,3 @@ def _base(collection: str, form: Form) -> KeyPath:
     if collection in form.field_collections:
         return ROOT / collection
     return PARAMS_BASE / collection if form.nested_params else PARAMS_BASE
-
-
-def _boxed(path: KeyPath, slot: Slot, boxed: set[KeyPath]) -> KeyPath:
-    return path / VALUE if ROOT / slot.collection + slot.path in boxed else path

@@ -1,6 +1,5 @@
 """States of NNX variables (`nnx`, `tunix`, `params`): lift and lower."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from linen_nnx.convert.layers.recognise import recognise
@@ -9,7 +8,7 @@ from linen_nnx.convert.variables import classify
 from linen_nnx.schema.array import ArrayValue, EmptyValue
 from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.ir import PARAMS, REFERENCE, OptimizerLeaf, Slot, TrainState, Variable, is_field
-from linen_nnx.schema.layout import Form, Layout, Leaves
+from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.nnx import BASE, NnxShaped, Roots
 from linen_nnx.schema.ops import Origin
 from linen_nnx.schema.path import ROOT, DictKey, KeyPath, SequenceKey
@@ -76,6 +75,7 @@ def form_of_nnx(state: NnxShaped, layout: Layout, lifted: TrainState) -> Form:
     return Form(
         layout=layout,
         leaves=state.leaves,
+        wrapped=state.wrapped,
         base=state.base,
         empties=tuple(
             item.at
@@ -98,33 +98,21 @@ def nnx_holds(item: Variable | OptimizerLeaf, roots: Roots, form: Form) -> bool:
     return item.mirrors.collection == PARAMS
 
 
-def collisions(state: TrainState) -> list[KeyPath]:
-    """Paths that two collections share: an NNX module has one attribute of a name."""
-    paths = Counter(v.slot.path for v in state.variables if v.slot.collection != REFERENCE)
-    return [path for path, times in paths.items() if times > 1]
-
-
 def lower_nnx(state: TrainState, form: Form, roots: Roots) -> Iterator[Write]:
-    """To entries on disk."""
-    model_wrapped = form.leaves in (Leaves.WRAPPED, Leaves.MODEL_WRAPPED)
-    wrapped = form.leaves is Leaves.WRAPPED
+    """To entries on disk, each leaf bare."""
     below = KeyPath((BASE,)) if form.base else ROOT
     if state.step is not None and roots.step is not None:
-        yield Write(target=_ended(roots.step, wrapped), value=state.step.value, op=state.step.op)
+        yield Write(target=roots.step, value=state.step.value, op=state.step.op)
     for variable in state.variables:
         root = roots.model + below
         if variable.slot.collection == REFERENCE and roots.reference is not None:
             root = roots.reference
-        target = _ended(root + variable.slot.path, model_wrapped)
+        target = root + variable.slot.path
         yield Write(target=target, value=variable.leaf.value, op=variable.leaf.op)
     for item in state.optimizer:
         path = digits(item.at) + (ROOT if item.mirrors is None else below + item.mirrors.path)
-        target = _ended((roots.opt_state or ROOT) + path, wrapped)
+        target = (roots.opt_state or ROOT) + path
         yield Write(target=target, value=item.leaf.value, op=item.leaf.op)
-
-
-def _ended(path: KeyPath, wrapped: bool) -> KeyPath:
-    return path / VALUE if wrapped else path
 
 
 def digits(path: KeyPath) -> KeyPath:

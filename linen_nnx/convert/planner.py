@@ -2,10 +2,8 @@
 
 from pydantic import ValidationError
 
-from linen_nnx.convert.checking import layer_problems, layout_problems, state_problems
-from linen_nnx.convert.detect import detect
-from linen_nnx.convert.layouts import Lifted, lift, lower, on_disk, parse, validate_layout
-from linen_nnx.convert.nnx import collisions
+from linen_nnx.convert.collisions import collisions
+from linen_nnx.convert.layouts import Lifted, examine, lower, on_disk
 from linen_nnx.convert.passes.aside import SetAside
 from linen_nnx.convert.passes.optimizer import Depth, FillChains
 from linen_nnx.convert.passes.params_only import ParamsOnly
@@ -13,11 +11,13 @@ from linen_nnx.convert.passes.runner import Pass, run
 from linen_nnx.convert.passes.step import StepPass
 from linen_nnx.convert.passes.strays import strays
 from linen_nnx.convert.passes.template import FromTemplate
-from linen_nnx.convert.side import residue_of, side_writes, with_side
+from linen_nnx.convert.reading import lift_source
+from linen_nnx.convert.side import residue_of, side_writes
 from linen_nnx.convert.store.protocol import Source
 from linen_nnx.convert.target import layers_pass, target_form, target_layout
+from linen_nnx.convert.wrappers import wrap
 from linen_nnx.schema.array import ArrayValue
-from linen_nnx.schema.errors import ConversionError, InvariantError, LayoutError, raise_if
+from linen_nnx.schema.errors import ConversionError, InvariantError, raise_if
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.ir import RNGS, TrainState
 from linen_nnx.schema.layout import Form, Layout
@@ -26,22 +26,6 @@ from linen_nnx.schema.options import Aux, ConversionOptions, Parts
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Input, Note, NoteCode, Plan, Write
 from linen_nnx.schema.problem import Code, Problem
-
-
-def lift_source(source: Source, layout: Layout | None = None, origin: Origin = Origin.SOURCE) -> Lifted:
-    """Read a source into the intermediate representation, with what lies beside it."""
-    inventory = source.inventory
-    layout = layout or detect(inventory).layout
-    if problems := validate_layout(inventory, layout):
-        raise LayoutError(layout_problems(inventory, layout) or problems)
-    routes = {} if source.side is None else {r.path: r.collection for r in source.side.residue.routes}
-    lifted = lift(parse(inventory, layout), inventory, routes, origin)
-    if origin is Origin.SOURCE:
-        lifted = Lifted(with_side(lifted.state, source.side), lifted.form, lifted.notes)
-    if problems := state_problems(lifted):
-        # Refused in any case: then say of the layers too what is wrong with them.
-        raise LayoutError([*problems, *layer_problems(lifted)])
-    return lifted
 
 
 def plan(source: Source, options: ConversionOptions, template: Source | None = None) -> Plan:
@@ -59,9 +43,10 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
     except ConversionError as error:
         raise ConversionError(on_disk(error.problems, lifted.form)) from error
     state = ran.state
-    _refuse_collisions(state, form)
+    raise_if(collisions(state, layout), ConversionError)
     _check_step(state, source)
-    writes = list(lower(state, form))
+    writes, form, notes = wrap([*lower(state, form)], form, lifted.form, known)
+    form = form.model_copy(update={"groups": state.groups})
     _check_lowered(writes, form)
     aside, kept = side_writes(state)
     earlier = None if source.side is None else source.side.residue
@@ -69,11 +54,11 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
     try:
         return Plan(
             source=lifted.form,
-            target=form.model_copy(update={"groups": state.groups}),
+            target=form,
             inputs=_inputs(source, template, [*writes, *aside]),
             writes=(*writes, *aside),
             drops=tuple(ran.drops),
-            notes=(*lifted.notes, *ran.notes, *_no_rngs(lifted, state, layout)),
+            notes=(*lifted.notes, *ran.notes, *notes, *_no_rngs(lifted, state, layout)),
             residue=residue,
         )
     except ValidationError as error:
@@ -131,23 +116,6 @@ def _refuse_quantised(lifted: Lifted, layout: Layout) -> None:
         )
 
 
-def _refuse_collisions(state: TrainState, form: Form) -> None:
-    if form.layout is Layout.LINEN:
-        return
-    raise_if(
-        [
-            Problem(
-                code=Code.TWO_WRITERS,
-                path=path,
-                expected="one variable of this path: an NNX module has one attribute of a name",
-                found="one in each of two collections",
-            )
-            for path in collisions(state)
-        ],
-        ConversionError,
-    )
-
-
 def _check_step(state: TrainState, source: Source) -> None:
     """The step must fit its new dtype; its value is one scalar, so it is read now."""
     step = state.step
@@ -177,7 +145,7 @@ def _check_lowered(writes: list[Write], form: Form) -> None:
     except ValidationError as error:
         problem = Problem(code=Code.TWO_WRITERS, expected="each target once", found=str(error))
         raise InvariantError("lowering", [problem]) from error
-    if problems := validate_layout(inventory, form.layout):
+    if problems := examine(inventory, form.layout)[1]:
         raise InvariantError("lowering", problems)
 
 

@@ -64,6 +64,7 @@ def residue_of(
     origins = (source, *(form for form in others if form.layout is not source.layout))
     axes = {g.axis for g in state.groups if g.stacking is LayerStacking.STACKED and g.axis is not None}
     return Residue(
+        form=target,
         origins=origins,
         routes=_routes(state, target),
         layer_axis=axes.pop() if len(axes) == 1 else None,

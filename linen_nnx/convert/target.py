@@ -52,8 +52,6 @@ def target_form(layout: Layout, source: Form, known: Form | None, options: Conve
     leaves = None
     if layout.is_nnx:
         leaves = options.leaves or (known.leaves if known and known.leaves else Leaves.WRAPPED)
-        if leaves is Leaves.MIXED:
-            leaves = Leaves.WRAPPED
     return Form(
         layout=layout,
         leaves=leaves,
@@ -62,7 +60,7 @@ def target_form(layout: Layout, source: Form, known: Form | None, options: Conve
         empties=known.empties if known else (),
         collections=known.collections if known else (),
         field_collections=known.field_collections if known else (),
-        boxed=known.boxed if known else (),
+        wrapped=known.wrapped if known else (),
         layer_names=_layer_names(layout, source, known, options),
         groups=known.groups if known else (),
         step=known.step if known and known.step else _step(layout),

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import assert_never
 
 from linen_nnx.convert.checking import layout_problems
-from linen_nnx.convert.detect import detect
-from linen_nnx.convert.layouts import lift, parse
+from linen_nnx.convert.layouts import lift
+from linen_nnx.convert.reading import Read, read_entries
 from linen_nnx.convert.spec.against import spec_problems
 from linen_nnx.convert.spec.document import read_spec
 from linen_nnx.convert.store.location import locate
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
+from linen_nnx.convert.store.protocol import Side
 from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.errors import ProblemsError
 from linen_nnx.schema.inventory import Inventory
@@ -35,16 +36,21 @@ def validate(
     is read.
     """
     try:
-        inventory, problems = _entries(subject, step, item)
+        inventory, side, problems = _entries(subject, step, item)
     except ProblemsError as error:
         return list(error.problems)
-    problems = [*problems, *_layout_problems(inventory, layout)]
+    read: Read | None = None
+    try:
+        read = read_entries(inventory, side, None if layout is None else Layout(layout))
+        problems += layout_problems(read.wire, read.problems, inventory)
+    except ProblemsError as error:
+        problems += error.problems
     expected = _expected(against)
     match expected:
         case None:
             return problems
         case Spec():
-            return [*problems, *_spec_problems(inventory, layout, expected)]
+            return [*problems, *_spec_problems(inventory, read, expected)]
         case Inventory():
             return [*problems, *differences(inventory, expected)]
         case _:
@@ -60,32 +66,21 @@ def _expected(against: object) -> Spec | Inventory | None:
     return _entries(against, None, None)[0]
 
 
-def _spec_problems(inventory: Inventory, layout: Layout | str | None, spec: Spec) -> list[Problem]:
+def _spec_problems(inventory: Inventory, read: Read | None, spec: Spec) -> list[Problem]:
     """Entries that form no state have no addresses to compare; what is wrong with them is said already."""
-    try:
-        known = Layout(layout) if layout is not None else detect(inventory).layout
-        return spec_problems(lift(parse(inventory, known), inventory, {}), spec)
-    except ProblemsError:
-        return []
+    return [] if read is None or read.problems else spec_problems(lift(read.wire, inventory, {}), spec)
 
 
-def _entries(subject: object, step: int | None, item: str | None) -> tuple[Inventory, list[Problem]]:
+def _entries(
+    subject: object, step: int | None, item: str | None
+) -> tuple[Inventory, Side | None, list[Problem]]:
     if isinstance(subject, Inventory):
-        return subject, []
-    if isinstance(subject, OrbaxItem):
-        return subject.inventory, list(subject.problems)
+        return subject, None, []
     if isinstance(subject, str | Path):
-        opened = open_item(locate(Path(subject), step, item))
-        return opened.inventory, list(opened.problems)
-    return inventory_of(subject), []
-
-
-def _layout_problems(inventory: Inventory, layout: Layout | str | None) -> list[Problem]:
-    try:
-        known = Layout(layout) if layout is not None else detect(inventory).layout
-    except ProblemsError as error:
-        return list(error.problems)
-    return layout_problems(inventory, known)
+        subject = open_item(locate(Path(subject), step, item))
+    if isinstance(subject, OrbaxItem):
+        return subject.inventory, subject.side, list(subject.problems)
+    return inventory_of(subject), None, []
 
 
 def differences(found: Inventory, expected: Inventory) -> list[Problem]:

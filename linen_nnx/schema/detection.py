@@ -15,5 +15,5 @@ class Detection(Model):
     """The layout found, with the evidence for it and against the others."""
 
     layout: Layout
-    evidence: tuple[str, ...]
-    against: tuple[Against, ...]
+    evidence: tuple[str, ...] = ()
+    against: tuple[Against, ...] = ()

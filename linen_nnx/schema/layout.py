@@ -1,7 +1,7 @@
 """The words for how a train state is laid out: layouts, leaf forms, layer forms."""
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Self, assert_never
 
 from pydantic import Field, model_validator
 
@@ -35,7 +35,21 @@ class Leaves(StrEnum):
     MODEL_WRAPPED = "model-wrapped"
     """The model's leaves only: what MaxText's dropped converter script wrote."""
     MIXED = "mixed"
-    """Some, as a MaxText run resumed from a wrapped tree leaves them. Read, never written."""
+    """Some, as a MaxText run resumed from a wrapped tree leaves them. Written only where it was read."""
+
+    def wraps(self, *, model: bool, mixed: bool) -> bool:
+        """Whether a leaf stands under `value`: one of the `model` or not, and what a `mixed` form says."""
+        match self:
+            case Leaves.WRAPPED:
+                return True
+            case Leaves.BARE:
+                return False
+            case Leaves.MODEL_WRAPPED:
+                return model
+            case Leaves.MIXED:
+                return mixed
+            case _:
+                assert_never(self)
 
 
 class LayerNames(StrEnum):
@@ -129,8 +143,9 @@ class Form(Model):
     """Linen: the names of all collections."""
     field_collections: tuple[str, ...] = ()
     """Linen: collections in a field of their own, beside `params`."""
-    boxed: tuple[KeyPath, ...] = ()
-    """Linen: variables in a flax box, `<collection>/<path>`."""
+    wrapped: tuple[KeyPath, ...] = ()
+    """Leaves under a last key `value`, by their paths without it, where `leaves` does not tell: those of
+    mixed NNX leaves, and those that stand in a flax box in a Linen state."""
     layer_names: LayerNames | None = None
     groups: tuple[LayerGroup, ...] = ()
     step: ArrayValue | None = None

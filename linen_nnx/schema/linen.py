@@ -20,7 +20,7 @@ from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.path import ROOT, DictKey, KeyPath
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.wire import WireState, joined, leaf_at, step_problems
+from linen_nnx.schema.wire import WireState, Wrapped, joined, leaf_at, step_problems, wrapped_below
 
 PARAMS = ROOT / "params"
 OPT_STATE = ROOT / "opt_state"
@@ -56,6 +56,8 @@ class LinenTrainState(WireState):
     collections: tuple[LinenCollection, ...]
     opt_state: tuple[Entry, ...] = ()
     fields: tuple[LinenField, ...] = ()
+    boxed: tuple[KeyPath, ...] = ()
+    """Leaves that stand in a flax box, by their paths without its key `value`."""
 
     @classmethod
     def known(cls) -> Sequence[KeyPath]:
@@ -68,7 +70,7 @@ class LinenTrainState(WireState):
         return STEP
 
     @classmethod
-    def read(cls, inventory: Inventory) -> Self:
+    def read(cls, inventory: Inventory, wrapped: Wrapped | None = None) -> Self:
         """Sort the entries into the fields."""
         entries = inventory.below(PARAMS)
         names = tuple(dict.fromkeys(entry.path.names[0] for entry in entries if len(entry.path)))
@@ -81,13 +83,23 @@ class LinenTrainState(WireState):
             if found := inventory.below(ROOT / name):
                 collections.append(LinenCollection(name=name, entries=found, is_field=True))
         below = [(name, inventory.below(ROOT / name)) for name in FIELDS]
-        return cls(
+        state = cls(
             step=leaf_at(inventory, STEP),
             nested_params=nested or not entries,
             collections=tuple(collections),
             opt_state=inventory.below(OPT_STATE),
             fields=tuple(LinenField(name=name, entries=found) for name, found in below if found),
         )
+        return state.model_copy(update={"boxed": tuple(state._boxes(wrapped))})
+
+    def _boxes(self, wrapped: Wrapped | None) -> list[KeyPath]:
+        """Moments are boxed where parameters are; without boxes `value` is a name like any other."""
+        parts = [(self.base_of(c), c.entries) for c in self.collections]
+        found = _ends_of(parts, wrapped)
+        if found or wrapped:
+            others = [(OPT_STATE, self.opt_state), *((ROOT / f.name, f.entries) for f in self.fields)]
+            found += _ends_of(others, wrapped)
+        return sorted(found, key=KeyPath.natural)
 
     def base_of(self, collection: LinenCollection) -> KeyPath:
         """Where a collection stands."""
@@ -146,3 +158,8 @@ class LinenTrainState(WireState):
                 expected="a sequence index: Linen keeps an optax chain as a list",
                 found="a dict key",
             )
+
+
+def _ends_of(parts: Sequence[tuple[KeyPath, tuple[Entry, ...]]], wrapped: Wrapped | None) -> list[KeyPath]:
+    """The leaves in a box, by their paths without its key."""
+    return [base + path[:-1] for base, entries in parts for path in wrapped_below(base, entries, wrapped)]

@@ -18,7 +18,7 @@ from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.path import ROOT, KeyPath
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.wire import WireState, joined, leaf_at, step_problems
+from linen_nnx.schema.wire import WireState, Wrapped, joined, leaf_at, step_problems
 
 STEP = ROOT / "step"
 OPT_STATE = ROOT / "opt_state"
@@ -48,8 +48,9 @@ class MaxtextTrainState(WireState):
         return STEP
 
     @classmethod
-    def read(cls, inventory: Inventory) -> Self:
-        """Sort the entries into the fields."""
+    def read(cls, inventory: Inventory, wrapped: Wrapped | None = None) -> Self:
+        """Sort the entries into the fields. No leaf of this layout stands in a wrapper."""
+        del wrapped
         return cls(
             step=leaf_at(inventory, STEP),
             params=inventory.below(PARAMS_BASE),

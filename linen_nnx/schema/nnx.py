@@ -21,7 +21,7 @@ from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.layout import Leaves
 from linen_nnx.schema.path import ROOT, DictKey, KeyPath, SequenceKey
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.wire import VALUE, WireState, joined, leaf_at, step_problems, wrapped_paths
+from linen_nnx.schema.wire import VALUE, WireState, Wrapped, joined, leaf_at, step_problems, wrapped_below
 
 BASE = DictKey("base")
 MODEL_PARAMS, OPTIMIZER_STATE = "model_params", "optimizer_state"
@@ -48,6 +48,8 @@ class NnxShaped(WireState):
     step: ArrayValue | None = None
     opt_state: tuple[Entry, ...] = ()
     reference: tuple[Entry, ...] = ()
+    wrapped: tuple[KeyPath, ...] = ()
+    """Of mixed leaves, those under `value`, by their whole paths without it."""
 
     @classmethod
     def known(cls) -> Sequence[KeyPath]:
@@ -62,23 +64,27 @@ class NnxShaped(WireState):
         return cls.roots.step
 
     @classmethod
-    def read(cls, inventory: Inventory) -> Self:
+    def read(cls, inventory: Inventory, wrapped: Wrapped | None = None) -> Self:
         """Sort the entries into the fields, without their last key `value`."""
-        model = inventory.below(cls.roots.model)
-        opt_state = () if cls.roots.opt_state is None else inventory.below(cls.roots.opt_state)
-        wrapped = None if cls.roots.step is None else leaf_at(inventory, cls.roots.step / VALUE)
-        bare = None if cls.roots.step is None else leaf_at(inventory, cls.roots.step)
-        in_model, in_optimizer = wrapped_paths(model), wrapped_paths(opt_state)
-        reference = () if cls.roots.reference is None else inventory.below(cls.roots.reference)
-        signs = [entry.path in in_optimizer for entry in opt_state]
-        if wrapped is not None or bare is not None:
-            signs.append(wrapped is not None)
+        roots = cls.roots
+        model, reference, opt_state = (
+            _Part.below(inventory, root, wrapped) for root in (roots.model, roots.reference, roots.opt_state)
+        )
+        in_step = None if roots.step is None else leaf_at(inventory, roots.step / VALUE)
+        step = None if roots.step is None or in_step is not None else leaf_at(inventory, roots.step)
+        ends = [*model.ends, *reference.ends, *opt_state.ends]
+        signs = opt_state.signs
+        if roots.step is not None and (in_step is not None or step is not None):
+            signs.append(in_step is not None)
+            ends += [roots.step] if in_step is not None else []
+        leaves = _leaf_form([*model.signs, *reference.signs], signs)
         return cls(
-            leaves=_leaf_form([entry.path in in_model for entry in model], signs),
-            model=_without(model, in_model),
-            step=bare if wrapped is None else wrapped,
-            opt_state=_without(opt_state, in_optimizer),
-            reference=_without(reference, wrapped_paths(reference)),
+            leaves=leaves,
+            model=model.bare,
+            step=step if in_step is None else in_step,
+            opt_state=opt_state.bare,
+            reference=reference.bare,
+            wrapped=tuple(sorted(ends, key=KeyPath.natural)) if leaves is Leaves.MIXED else (),
         )
 
     @property
@@ -87,17 +93,20 @@ class NnxShaped(WireState):
         return bool(self.model) and all(len(e.path) > 1 and e.path.keys[0] == BASE for e in self.model)
 
     def inventory(self) -> Inventory:
-        """The same state as entries. Not for mixed leaves, which have no rule."""
-        model_wrapped = self.leaves is not Leaves.BARE
-        entries = [_ended(entry, model_wrapped) for entry in joined(self.roots.model, self.model)]
-        if self.roots.reference is not None:
-            entries += [_ended(e, model_wrapped) for e in joined(self.roots.reference, self.reference)]
-        wrapped = self.leaves is Leaves.WRAPPED
-        if self.step is not None and self.roots.step is not None:
-            entries.append(_ended(Entry(path=self.roots.step, value=self.step), wrapped))
-        if self.roots.opt_state is not None:
-            entries += [_ended(entry, wrapped) for entry in joined(self.roots.opt_state, self.opt_state)]
-        return Inventory.of(entries)
+        """The same state as entries."""
+        roots, mixed = self.roots, set(self.wrapped)
+        entries = [*joined(roots.model, self.model)]
+        if roots.reference is not None:
+            entries += joined(roots.reference, self.reference)
+        of_model = len(entries)
+        if self.step is not None and roots.step is not None:
+            entries.append(Entry(path=roots.step, value=self.step))
+        if roots.opt_state is not None:
+            entries += joined(roots.opt_state, self.opt_state)
+        return Inventory.of(
+            _ended(entry, self.leaves.wraps(model=index < of_model, mixed=entry.path in mixed))
+            for index, entry in enumerate(entries)
+        )
 
     def check(self) -> list[Problem]:
         """Every broken invariant of the layout."""
@@ -152,8 +161,25 @@ class ParamsState(NnxShaped):
     layout: Literal["params"] = "params"
 
 
-def _without(entries: Sequence[Entry], wrapped: set[KeyPath]) -> tuple[Entry, ...]:
-    return tuple(Entry(path=e.path[:-1], value=e.value) if e.path in wrapped else e for e in entries)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What stands below one root: without wrappers, which leaves stood in one, and where those stand."""
+
+    bare: tuple[Entry, ...]
+    signs: list[bool]
+    ends: list[KeyPath]
+
+    @classmethod
+    def below(cls, inventory: Inventory, root: KeyPath | None, wrapped: Wrapped | None) -> "_Part":
+        entries = () if root is None else inventory.below(root)
+        found = wrapped_below(root or ROOT, entries, wrapped)
+        signs = [entry.path in found for entry in entries]
+        bare = tuple(
+            Entry(path=e.path[:-1], value=e.value) if sign else e
+            for e, sign in zip(entries, signs, strict=True)
+        )
+        ends = [(root or ROOT) + e.path for e, sign in zip(bare, signs, strict=True) if sign]
+        return cls(bare, signs, ends)
 
 
 def _ended(entry: Entry, wrapped: bool) -> Entry:

@@ -73,6 +73,7 @@ class NoteCode(StrEnum):
     AUX_NOT_STACKABLE = "aux-not-stackable"
     UNCLASSIFIED_AUX = "unclassified-aux"
     RESTACK_CHANGES_TRAINING = "restack-changes-training"
+    WRAPPERS_LOST = "wrappers-lost"
     COPIED_NOT_LINKED = "copied-not-linked"
 
 

@@ -44,6 +44,8 @@ class Residue(Model):
     """Everything kept, and the forms of the checkpoints that the item came from, one a layout."""
 
     version: Literal[1] = 1
+    form: Form | None = None
+    """How this item itself stands: a reader need not tell it from looks, which may be those of another."""
     origins: tuple[Form, ...]
     routes: tuple[Route, ...] = ()
     """Collections of this item's variables where its layout does not tell them."""

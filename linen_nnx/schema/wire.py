@@ -14,6 +14,8 @@ from linen_nnx.schema.tree import inventory_of
 
 VALUE = "value"
 """The last key of a leaf that stands in a wrapper: an `nnx.Variable`, or a flax box."""
+Wrapped = frozenset[KeyPath]
+"""The leaves of a whole checkpoint that stand in a wrapper, by their paths, `value` included."""
 
 
 class WireState(Model):
@@ -27,18 +29,25 @@ class WireState(Model):
     @classmethod
     def parse(cls, inventory: Inventory) -> Self:
         """Read the layout. Raises `LayoutError` with every problem."""
-        raise_if(cls.validate_entries(inventory), LayoutError)
-        return cls.read(inventory)
+        state, problems = cls.examine(inventory)
+        raise_if(problems, LayoutError)
+        return state
 
     @classmethod
-    def validate_entries(cls, inventory: Inventory) -> list[Problem]:
-        """Every way in which the entries are not of this layout."""
-        return [
+    def examine(cls, inventory: Inventory, wrapped: Wrapped | None = None) -> tuple[Self, list[Problem]]:
+        """What is of this layout, and every way in which the entries are not.
+
+        `wrapped` says which leaves stand under a last key `value`, where that is on record; without it,
+        looks decide.
+        """
+        state = cls.read(inventory, wrapped)
+        problems = [
             *unknown_entries(inventory, cls.known()),
             *broken_lists(inventory),
             *_no_step(inventory, cls.step_path()),
-            *cls.read(inventory).check(),
+            *state.check(),
         ]
+        return state, problems
 
     @classmethod
     @abstractmethod
@@ -52,7 +61,7 @@ class WireState(Model):
 
     @classmethod
     @abstractmethod
-    def read(cls, inventory: Inventory) -> Self:
+    def read(cls, inventory: Inventory, wrapped: Wrapped | None = None) -> Self:
         """Sort the entries into the fields; what stands elsewhere is left out."""
 
     @abstractmethod
@@ -151,6 +160,13 @@ def leaf_at(inventory: Inventory, path: KeyPath) -> ArrayValue | None:
     """The array at `path`, if there is one."""
     value = inventory.by_path.get(path)
     return value if isinstance(value, ArrayValue) else None
+
+
+def wrapped_below(base: KeyPath, entries: Sequence[Entry], wrapped: Wrapped | None) -> set[KeyPath]:
+    """Those of the entries below `base` that are `wrapped`; where that is not on record, by their looks."""
+    if wrapped is None:
+        return wrapped_paths(entries)
+    return {entry.path for entry in entries if base + entry.path in wrapped}
 
 
 def wrapped_paths(entries: Sequence[Entry]) -> set[KeyPath]:

@@ -97,7 +97,8 @@ def random_tree(specs: dict[Keys, str], seed: str) -> Any:
     """A tree of random leaves; a leaf named `step` is the number of the step."""
     leaves = {path: random_leaf(spec, f"{seed}/{path}") for path, spec in specs.items()}
     for path, spec in specs.items():
-        if path[-1:] == ("step",) and spec in {"int32[]", "uint32[]"}:
+        bare = path[:-1] if path[-1:] == ("value",) else path
+        if bare[-1:] == ("step",) and spec in {"int32[]", "uint32[]"}:
             leaves[path] = jax.numpy.asarray(STEP, dtype=spec.removesuffix("[]"))
     return tree_of(leaves)
 

@@ -98,7 +98,10 @@ def restack(leaves: Mapping[KeyPath, Leaf], how: Restacking) -> Restacked:
             one = leaf
             for position in index:
                 one = _take(one, how.axis_before, position)
-            layers[path[len(place) :]][layer] = one
+            rest = path[len(place) :]
+            if layer in layers[rest]:
+                faults.append(_twice(path, leaf))
+            layers[rest][layer] = one
     out = Restacked({}, {}, [], faults)
     stacks: dict[KeyPath, dict[Index, int]] = defaultdict(dict)
     for layer, slot in enumerate(table(how.after)):
@@ -124,6 +127,16 @@ def _not_stacked(path: KeyPath, leaf: Leaf, indices: Sequence[Index], axis: int)
         expected=f"{' x '.join(map(str, lengths))} layers from axis {axis} on",
         found=str(leaf.value),
         hint="it is no slice of a stack; keep the layers as they are",
+    )
+
+
+def _twice(path: KeyPath, leaf: Leaf) -> Problem:
+    """A leaf of a layer that stands under another name of the same layer too."""
+    return Problem(
+        code=Code.TWO_WRITERS,
+        path=path,
+        expected="each leaf of a layer once",
+        found=f"{leaf.value}, which stands under another name of this layer too",
     )
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from linen_nnx.convert.planner import lift_source
+from linen_nnx.convert.reading import lift_source
 from linen_nnx.convert.spec.of_state import spec_of_state
 from linen_nnx.convert.store.location import locate
 from linen_nnx.convert.store.memory_source import MemorySource

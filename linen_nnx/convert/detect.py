@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from linen_nnx.convert.layers.names import One, read
+from linen_nnx.convert.layers.names import GLOBAL, LOCAL, Left, One, read
 from linen_nnx.schema.detection import Against, Detection
 from linen_nnx.schema.errors import LayoutError
 from linen_nnx.schema.inventory import Inventory
@@ -101,6 +101,8 @@ def _maxtext_signs(inventory: Inventory) -> list[str]:
         signs.append("nnx_aux/ holds the variables that are no parameters")
     if path := _first(inventory, _is_nested_layer):
         signs.append(f"layers are keyed by number, as at {path}")
+    if path := _first(inventory, _is_stacked_remainder):
+        signs.append(f"what is left over of the blocks is stacked, as at {path}")
     if path := _first(inventory, _is_nested_chain):
         signs.append(f"a nested optimizer chain is a dict of digits, as at {path}")
     return signs
@@ -115,6 +117,13 @@ def _is_nested_layer(path: KeyPath) -> bool:
         return False
     place = read(path[2:])
     return place is not None and isinstance(place.role, One) and place.role.names is LayerNames.NESTED
+
+
+def _is_stacked_remainder(path: KeyPath) -> bool:
+    if not path.startswith(PARAMS_BASE):
+        return False
+    place = read(path[2:])
+    return place is not None and isinstance(place.role, Left) and place.inside.names[-1] in (LOCAL, GLOBAL)
 
 
 def _is_nested_chain(path: KeyPath) -> bool:

@@ -1,5 +1,7 @@
 """From a source to a checked `Plan`: detect, parse, lift, passes, lower. No array byte is read."""
 
+from collections.abc import Sequence
+
 from pydantic import ValidationError
 
 from linen_nnx.convert.collisions import collisions
@@ -36,10 +38,11 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
     against = None if template is None else _lift_template(template, layout)
     known = against.form if against else _known(source, lifted.form, layout)
     form = target_form(layout, lifted.form, known, options)
+    earlier = () if source.side is None else source.side.residue.origins
     try:
         if lifted.form.layout is not layout and not _params_only(form, options):
             raise_if(strays(lifted.state), ConversionError)
-        ran = run(lifted.state, _passes(lifted, form, options, against))
+        ran = run(lifted.state, _passes(lifted, form, earlier, options, against))
     except ConversionError as error:
         raise ConversionError(on_disk(error.problems, lifted.form)) from error
     state = ran.state
@@ -49,7 +52,6 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
     form = form.model_copy(update={"groups": state.groups})
     _check_lowered(writes, form)
     aside, kept = side_writes(state)
-    earlier = None if source.side is None else source.side.residue
     residue = residue_of(lifted.form, earlier, state, form, kept) if options.aux is Aux.KEEP else None
     try:
         return Plan(
@@ -86,9 +88,17 @@ def _lift_template(template: Source, layout: Layout) -> Lifted:
     return lifted
 
 
-def _passes(lifted: Lifted, form: Form, options: ConversionOptions, template: Lifted | None) -> list[Pass]:
+def _passes(
+    lifted: Lifted,
+    form: Form,
+    earlier: Sequence[Form],
+    options: ConversionOptions,
+    template: Lifted | None,
+) -> list[Pass]:
     passes: list[Pass] = [ParamsOnly()] if _params_only(form, options) else []
-    passes.append(layers_pass(form, lifted.form, options))
+    # What an older MaxText run wrote, today's may not read: only a template says that it is wanted so.
+    imitate = template is not None or form.layout is not Layout.MAXTEXT
+    passes.append(layers_pass(form, lifted.form, earlier, options, imitate=imitate))
     if template is not None:
         passes.append(FromTemplate(template.state))
     if not form.layout.is_nnx:

@@ -57,11 +57,10 @@ def _address(item: Variable | OptimizerLeaf) -> tuple[KeyPath, VariableAddress |
 
 
 def residue_of(
-    source: Form, earlier: Residue | None, state: TrainState, target: Form, kept: Sequence[Kept]
+    source: Form, earlier: Sequence[Form], state: TrainState, target: Form, kept: Sequence[Kept]
 ) -> Residue:
     """What the target's folder will say."""
-    others = () if earlier is None else earlier.origins
-    origins = (source, *(form for form in others if form.layout is not source.layout))
+    origins = (source, *(form for form in earlier if form.layout is not source.layout))
     axes = {g.axis for g in state.groups if g.stacking is LayerStacking.STACKED and g.axis is not None}
     return Residue(
         form=target,

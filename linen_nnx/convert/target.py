@@ -1,5 +1,6 @@
 """Decide the form of the target from what the user asked and from what is known: never by a guess."""
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from linen_nnx.convert.layers.target import AxisChoice, LayerForm
@@ -84,8 +85,13 @@ def _layer_names(layout: Layout, source: Form, known: Form | None, options: Conv
     return _LAYER_NAMES[layout]
 
 
-def layers_pass(form: Form, source: Form, options: ConversionOptions) -> LayersPass:
-    """The pass that brings the layers into the target's form."""
+def layers_pass(
+    form: Form, source: Form, earlier: Sequence[Form], options: ConversionOptions, *, imitate: bool
+) -> LayersPass:
+    """The pass that brings the layers into the target's form; `imitate` that of a template to the letter.
+
+    `earlier` are the forms that the state once had.
+    """
     axes = {group.axis for group in (*form.groups, *source.groups) if group.axis is not None}
     return LayersPass(
         form=LayerForm(
@@ -94,6 +100,8 @@ def layers_pass(form: Form, source: Form, options: ConversionOptions) -> LayersP
             axis=AxisChoice(stated=options.layer_axis, source=axes.pop() if len(axes) == 1 else None),
             cycle=options.layer_cycle,
             like=form.groups,
-            auto_remainder=form.layout is Layout.LINEN,
+            once=tuple(group for other in earlier for group in other.groups),
+            layout=form.layout,
+            imitate=imitate,
         )
     )

@@ -1,8 +1,8 @@
 """Which Linen collection an NNX variable belongs to: its type is not on disk.
 
 The rules, in order: what earlier metadata says; PRNG streams by their structure; a variable with a
-moment is trained; known names of statistics; then, if the optimizer has moments at all, a variable
-without one is not trained.
+moment is trained; known names of statistics and of MaxText's other variables; then, if the optimizer has
+moments at all, a variable without one is not trained.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,11 @@ from linen_nnx.schema.plan import Note, NoteCode
 BATCH_STATS = "batch_stats"
 _STATISTICS = {"mean": BATCH_STATS, "var": BATCH_STATS}
 """BatchNorm's running statistics: they come in this pair."""
+_NAMED = {"tid2eid": "Tid2EidVar"}
+"""MaxText's variables that are never trained, and the Linen collections named after their classes."""
+_GATE_BIAS = ("gate", "bias")
+"""DeepSeek 4's router bias: a parameter until August 2026, a variable of its own class since."""
+MOE_BIAS = "MoEBiasVar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,10 @@ def classify(model: Sequence[Entry], trained: set[KeyPath], known: Mapping[KeyPa
             collections[path] = PARAMS
         elif _is_statistic(path, names):
             collections[path] = BATCH_STATS
+        elif path.names[-1:] and path.names[-1] in _NAMED:
+            collections[path] = _NAMED[path.names[-1]]
+        elif trained and path.names[-2:] == _GATE_BIAS:
+            collections[path] = MOE_BIAS
         elif trained and isinstance(entry.value, ArrayValue):
             collections[path] = UNKNOWN
             unknown.append(path)

@@ -110,6 +110,11 @@ class LayerGroup(Model):
         return self.axes[0] if len(self.axes) == 1 else None
 
     @property
+    def has_stacks(self) -> bool:
+        """Whether any array holds several layers."""
+        return any(slot.index for slot in self.slots)
+
+    @property
     def at(self) -> KeyPath:
         """Where the group stands, for messages: `decoder/layers`."""
         return self.parent / self.name

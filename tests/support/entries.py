@@ -69,7 +69,7 @@ def path_of(text: str) -> Keys:
 def read(item: Path) -> Entries:
     """Every entry of an item: values as orbax restores them, paths and value types from `_METADATA`."""
     checkpointer = ocp.PyTreeCheckpointer()
-    restored = dict(_flat(checkpointer.restore(item)))
+    restored = dict(flat(checkpointer.restore(item)))
     metadata: dict[str, Any] = json.loads((item / "_METADATA").read_text())
     found: Entries = {}
     for entry in metadata["tree_metadata"].values():
@@ -91,7 +91,7 @@ def _leaf(kind: str, value: Any) -> Leaf:
     return Leaf(kind=kind, data=np.asarray(value))
 
 
-def _flat(tree: Any, at: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+def flat(tree: Any, at: Keys = ()) -> Iterator[tuple[Keys, Any]]:
     children: list[tuple[Key, Any]] = []
     if isinstance(tree, Mapping):
         children = [(str(key), child) for key, child in tree.items()]
@@ -100,7 +100,7 @@ def _flat(tree: Any, at: Keys = ()) -> Iterator[tuple[Keys, Any]]:
     if not children:
         yield at, tree
     for key, child in children:
-        yield from _flat(child, (*at, key))
+        yield from flat(child, (*at, key))
 
 
 def specs(entries: Entries) -> dict[str, str]:

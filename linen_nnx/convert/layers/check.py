@@ -3,18 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from linen_nnx.convert.layers.faults import in_params, layer_problem
+from linen_nnx.convert.layers.fresh import kindred
 from linen_nnx.convert.layers.names import PIPELINE, unstacked_path
-from linen_nnx.convert.layers.recognise import Seen, Specs, collect
-from linen_nnx.schema.array import ArraySpec
-from linen_nnx.schema.ir import PARAMS, Slot, Variable, address
+from linen_nnx.convert.layers.recognise import GroupKey, Seen, Specs, collect, period_of
+from linen_nnx.schema.ir import Variable
 from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerStacking
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem
-
-
-def in_params(path: KeyPath) -> KeyPath:
-    """The address of a parameter, or of what stands around parameters."""
-    return address(Slot(collection=PARAMS, path=path))
 
 
 def unrestackable(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -> list[Problem]:
@@ -73,8 +69,8 @@ def unlike_layers(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -
         found = seen[group.parent, group.name]
         if group.stacking is LayerStacking.STACKED:
             problems.extend(_odd_in_stack(group, found))
-        elif _period(found.layers) is None:
-            problems.extend(_odd_layers(group, found.layers))
+        else:
+            problems.extend(_odd_layers(group, seen))
     return problems
 
 
@@ -82,31 +78,18 @@ def _base(group: LayerGroup) -> int:
     return group.first if group.names is LayerNames.NESTED else 0
 
 
-def _period(layers: Mapping[int, Specs]) -> int | None:
-    """The length of the shortest cycle of like layers, seen at least twice; None if there is none."""
-    kinds = [layers[number] for number in sorted(layers)]
-    for period in range(1, max(1, len(kinds) // 2) + 1):
-        if all(kind == kinds[index % period] for index, kind in enumerate(kinds)):
-            return period
-    return None
-
-
-def period_of(group: LayerGroup, variables: Sequence[Variable]) -> int | None:
-    """The shortest cycle of like layers in an unstacked group, seen at least twice."""
-    return _period(collect(variables)[group.parent, group.name].layers)
-
-
-def _odd_layers(group: LayerGroup, layers: Mapping[int, Specs]) -> Iterator[Problem]:
-    """Layers that lost a leaf, or hold one of another shape.
-
-    Layers may be of several kinds, each with leaves that the others have not: an attention layer among
-    recurrent ones. A layer whose leaves are another's without some is no kind of its own.
-    """
-    kinds = {frozenset(layer) for layer in layers.values()}
-    whole = [kind for kind in kinds if not any(kind < other for other in kinds)]
-    for kind in sorted(whole, key=len):
-        alike = {number: layer for number, layer in layers.items() if frozenset(layer) <= kind}
-        for rest in sorted(kind, key=KeyPath.natural):
+def _odd_layers(group: LayerGroup, seen: Mapping[GroupKey, Seen]) -> Iterator[Problem]:
+    """Layers that lost a leaf, or hold one of another shape."""
+    layers = seen[group.parent, group.name].layers
+    classes = kindred(group, seen)
+    if classes is None:
+        if period_of(seen[group.parent, group.name]) is not None:
+            return
+        classes = _by_kind(layers)
+    for numbers in classes:
+        alike = {number: layers[number] for number in numbers}
+        leaves = dict.fromkeys(rest for layer in alike.values() for rest in layer)
+        for rest in sorted(leaves, key=KeyPath.natural):
             found = {number: layer.get(rest) for number, layer in alike.items()}
             common, times = Counter(found.values()).most_common(1)[0]
             for number, spec in sorted(found.items()):
@@ -115,29 +98,23 @@ def _odd_layers(group: LayerGroup, layers: Mapping[int, Specs]) -> Iterator[Prob
                     yield layer_problem(path, common, spec, group, times)
 
 
-def layer_problem(
-    path: KeyPath, expected: ArraySpec | None, found: ArraySpec | None, group: LayerGroup, agree: int
-) -> Problem:
-    """A leaf unlike that of the other layers."""
-    match expected, found:
-        case ArraySpec(), ArraySpec() if expected.shape == found.shape:
-            code = Code.DTYPE_MISMATCH
-        case ArraySpec(), ArraySpec():
-            code = Code.SHAPE_MISMATCH
-        case _:
-            code = Code.LAYER_LEAF_MISSING
-    return Problem(
-        code=code,
-        path=in_params(path),
-        expected=f"{expected or 'nothing'}, as in {agree} of {group.count} layers",
-        found=str(found or "nothing"),
-        hint="layers must agree to be stacked; convert with --no-scan-layers to keep them apart",
-    )
+def _by_kind(layers: Mapping[int, Specs]) -> list[list[int]]:
+    """Layers that should be alike.
+
+    Layers may be of several kinds, each with leaves that the others have not: an attention layer among
+    recurrent ones. A layer whose leaves are another's without some is no kind of its own.
+    """
+    kinds = {frozenset(layer) for layer in layers.values()}
+    whole = [kind for kind in kinds if not any(kind < other for other in kinds)]
+    return [
+        [number for number, layer in layers.items() if frozenset(layer) <= kind]
+        for kind in sorted(whole, key=len)
+    ]
 
 
 def _odd_in_stack(group: LayerGroup, found: Seen) -> Iterator[Problem]:
     """Where shapes allow no layer axis, the leaves that stand against the axis most agree on."""
-    if group.axes:
+    if group.axes or not group.has_stacks:
         return
     specs = {
         group.parent + inside + rest: spec

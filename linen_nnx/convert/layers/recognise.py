@@ -7,6 +7,7 @@ proved if only one axis is possible for all stacks of the state. A lone square a
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from linen_nnx.convert.layers.names import DECODERS, DENSE, LAYERS, MOE, LayerPlace, One, Role, read
 from linen_nnx.convert.layers.slots import axes_of, slots_of
@@ -18,7 +19,8 @@ from linen_nnx.schema.path import KeyPath
 
 Specs = dict[KeyPath, ArraySpec]
 """Parameters by their path inside a layer."""
-_Key = tuple[KeyPath, str]
+GroupKey = tuple[KeyPath, str]
+"""The parent of a group, and its name."""
 
 
 @dataclass
@@ -29,9 +31,24 @@ class Seen:
     """By where they stand inside the parent."""
     layers: dict[int, Specs] = field(default_factory=lambda: defaultdict(dict))
     """Layers of their own, by number."""
-    names: set[LayerNames] = field(default_factory=set)
+    styles: set[LayerNames] = field(default_factory=set)
     aux: set[int] = field(default_factory=set)
     """Lengths of the first axis of stacked variables that are no parameters: always the layer axis."""
+    marks: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Names inside layers of their own of what is no parameter, by number."""
+    beside: frozenset[str] = frozenset()
+    """Names of parameters beside the layers."""
+
+    def names_of(self, number: int) -> set[str]:
+        """Every name inside one layer of its own."""
+        inside = {name for rest in self.layers[number] for name in rest.names}
+        return inside | self.marks.get(number, set())
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Every name of a parameter inside a layer."""
+        leaves = (*self.layers.values(), *(specs for _, specs in self.stacks.values()))
+        return frozenset(name for specs in leaves for rest in specs for name in rest.names)
 
 
 def recognise(variables: Sequence[Variable]) -> tuple[LayerGroup, ...]:
@@ -73,40 +90,55 @@ def recount(
     return tuple(counted)
 
 
-def collect(variables: Sequence[Variable]) -> dict[_Key, Seen]:
+def collect(variables: Sequence[Variable]) -> dict[GroupKey, Seen]:
     """What stands in layers, by parent and group name."""
-    seen: dict[_Key, Seen] = defaultdict(Seen)
-    aux: list[tuple[_Key, ArraySpec]] = []
+    seen: dict[GroupKey, Seen] = defaultdict(Seen)
+    aux: list[tuple[LayerPlace, ArraySpec]] = []
+    outside: list[KeyPath] = []
     for variable in variables:
         place = read(variable.slot.path)
         value = variable.leaf.value
-        if place is None or not isinstance(value, ArrayValue):
+        if not isinstance(value, ArrayValue):
             continue
-        if variable.slot.collection == PARAMS:
+        if place is None:
+            outside.append(variable.slot.path)
+        elif variable.slot.collection == PARAMS:
             _note(seen[place.parent, place.group], place, value.spec)
-        elif not isinstance(place.role, One) and logical_rank(value.spec):
-            aux.append(((place.parent, place.group), value.spec))
-    for key, spec in aux:
-        if key in seen:
-            seen[key].aux.add(spec.shape[0])
+        else:
+            aux.append((place, value.spec))
+    for place, spec in aux:
+        _note_aux(seen, place, spec)
+    for path in outside:
+        for (parent, _), found in seen.items():
+            if len(path) > len(parent) and path.startswith(parent):
+                found.beside |= {path.names[len(parent)]}
     return _with_moe(seen)
+
+
+def _note_aux(seen: dict[GroupKey, Seen], place: LayerPlace, spec: ArraySpec) -> None:
+    if (found := seen.get((place.parent, place.group))) is None:
+        return
+    if isinstance(place.role, One):
+        found.marks[place.role.number].update(place.rest.names)
+    elif logical_rank(spec):
+        found.aux.add(spec.shape[0])
 
 
 def _note(found: Seen, place: LayerPlace, spec: ArraySpec) -> None:
     match place.role:
         case One(number, names):
             found.layers[number][place.rest] = spec
-            found.names.add(names)
+            found.styles.add(names)
         case role:
             found.stacks.setdefault(place.inside, (role, {}))[1][place.rest] = spec
 
 
-def _with_moe(seen: dict[_Key, Seen]) -> dict[_Key, Seen]:
+def _with_moe(seen: dict[GroupKey, Seen]) -> dict[GroupKey, Seen]:
     """DeepSeek's `layers/2 …` beside `dense_layer_0 …` are its MoE layers."""
-    out: dict[_Key, Seen] = {}
+    out: dict[GroupKey, Seen] = {}
     for (parent, name), found in seen.items():
         dense = seen.get((parent, DENSE))
-        is_moe = name == LAYERS and dense is not None and dense.names == {LayerNames.NESTED}
+        is_moe = name == LAYERS and dense is not None and dense.styles == {LayerNames.NESTED}
         out[parent, MOE if is_moe else name] = found
     return out
 
@@ -136,7 +168,7 @@ def _stacked(parent: KeyPath, name: str, found: Seen, common: set[int], first: i
 def _unstacked(parent: KeyPath, name: str, found: Seen, first: int) -> LayerGroup | None:
     if not found.layers:
         return None
-    names = LayerNames.NESTED if LayerNames.NESTED in found.names else LayerNames.UNDERSCORE
+    names = LayerNames.NESTED if LayerNames.NESTED in found.styles else LayerNames.UNDERSCORE
     base = first if names is LayerNames.NESTED else 0
     count = max(found.layers) - base + 1
     if count < 1 or not (is_decoder(parent) or _is_regular(found, base)):
@@ -150,9 +182,18 @@ def _is_regular(found: Seen, base: int) -> bool:
     """Numbered without a gap, all alike: outside of a decoder nothing less shows that these are layers."""
     layers = list(found.layers.values())
     whole = found.layers.keys() == set(range(base, base + len(layers)))
-    return whole and len(found.names) == 1 and all(layer == layers[0] for layer in layers)
+    return whole and len(found.styles) == 1 and all(layer == layers[0] for layer in layers)
 
 
 def is_decoder(parent: KeyPath) -> bool:
     """Whether layers below `parent` are a decoder's for certain."""
     return len(parent) > 0 and parent.names[-1] in DECODERS
+
+
+def period_of(found: Seen) -> int | None:
+    """The length of the shortest cycle of like layers, seen at least twice; None if there is none."""
+    kinds = [found.layers[number] for number in sorted(found.layers)]
+    for period in range(1, max(1, len(kinds) // 2) + 1):
+        if all(kind == kinds[index % period] for index, kind in enumerate(kinds)):
+            return period
+    return None

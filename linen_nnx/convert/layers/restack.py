@@ -43,6 +43,24 @@ class Restacking:
         return moved or (self.axis_before != self.axis_after and self.has_stacks)
 
     @cached_property
+    def renames(self) -> dict[KeyPath, KeyPath]:
+        """Stacks that only change their name: the same layers at the same indices before and after."""
+        if self.axis_before != self.axis_after:
+            return {}
+        after = {tuple(layers): path for path, layers in _arrays(self.after).items()}
+        return {
+            path: after[tuple(layers)]
+            for path, layers in _arrays(self.before).items()
+            if tuple(layers) in after and all(index for _, index in layers)
+        }
+
+    @cached_property
+    def regroups(self) -> bool:
+        """Whether stacked arrays are taken apart: then their axis must be known."""
+        stacks = {slot.path for slot in table(self.before) if slot.index}
+        return not stacks <= self.renames.keys()
+
+    @cached_property
     def has_stacks(self) -> bool:
         """Whether arrays hold several layers on either side; if not, only names change."""
         return any(slot.index for group in (self.before, self.after) for slot in table(group))
@@ -58,10 +76,7 @@ class Restacking:
         for names in LayerNames:
             for layer in range(self.before.count):
                 found[unstacked_path(self.before, layer, names)] = [(layer, ())]
-        own: dict[KeyPath, list[tuple[int, Index]]] = defaultdict(list)
-        for layer, slot in enumerate(table(self.before)):
-            own[slot.path].append((layer, slot.index))
-        return {**found, **own}
+        return {**found, **_arrays(self.before)}
 
     def place_of(self, path: KeyPath) -> KeyPath | None:
         """The longest known place that `path` stands below, if any."""
@@ -69,6 +84,14 @@ class Restacking:
             if path[:depth] in self.places:
                 return path[:depth]
         return None
+
+
+def _arrays(group: LayerGroup) -> dict[KeyPath, list[tuple[int, Index]]]:
+    """The layers that stand below each path, and at which index."""
+    arrays: dict[KeyPath, list[tuple[int, Index]]] = defaultdict(list)
+    for layer, slot in enumerate(table(group)):
+        arrays[slot.path].append((layer, slot.index))
+    return dict(arrays)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +111,13 @@ def restack(leaves: Mapping[KeyPath, Leaf], how: Restacking) -> Restacked:
     """Restack the leaves of one group. All of them stand in it (`place_of`)."""
     layers: dict[KeyPath, dict[int, Leaf]] = defaultdict(dict)
     faults: list[Problem] = []
+    renamed: dict[KeyPath, Leaf] = {}
     for path, leaf in leaves.items():
         place = how.place_of(path)
         assert place is not None
+        if place in how.renames:
+            renamed[how.renames[place] + path[len(place) :]] = leaf
+            continue
         if fault := _not_stacked(path, leaf, [index for _, index in how.places[place]], how.axis_before):
             faults.append(fault)
             continue
@@ -102,7 +129,7 @@ def restack(leaves: Mapping[KeyPath, Leaf], how: Restacking) -> Restacked:
             if layer in layers[rest]:
                 faults.append(_twice(path, leaf))
             layers[rest][layer] = one
-    out = Restacked({}, {}, [], faults)
+    out = Restacked(renamed, {}, [], faults)
     stacks: dict[KeyPath, dict[Index, int]] = defaultdict(dict)
     for layer, slot in enumerate(table(how.after)):
         stacks[slot.path][slot.index] = layer

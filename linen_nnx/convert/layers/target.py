@@ -5,13 +5,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from linen_nnx.convert.layers.check import in_params, period_of
-from linen_nnx.convert.layers.families import Family, blocks, family_of
-from linen_nnx.convert.layers.names import AUTO_REMAINDER, LOCAL, REMAINDER, read
-from linen_nnx.schema.ir import PARAMS, Variable
-from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerSlot, LayerStacking
+from linen_nnx.convert.layers.eras import era_in, era_of, slots_in
+from linen_nnx.convert.layers.families import family_of
+from linen_nnx.convert.layers.faults import in_params
+from linen_nnx.convert.layers.fresh import fresh_slots
+from linen_nnx.convert.layers.names import REMAINDER
+from linen_nnx.convert.layers.recognise import collect
+from linen_nnx.schema.ir import Variable
+from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerSlot, LayerStacking, Layout
 from linen_nnx.schema.model import Model
-from linen_nnx.schema.path import ROOT
 from linen_nnx.schema.problem import Code, Problem
 
 DEFAULT_AXIS = 1
@@ -38,8 +40,12 @@ class LayerForm(Model):
     cycle: Annotated[int, Field(ge=1)] | None = None
     """Layers in one block of a new stack, as the user states it."""
     like: tuple[LayerGroup, ...] = ()
-    auto_remainder: bool = False
-    """Linen gives Gemma 4's remainder automatic names; NNX stacks it."""
+    once: tuple[LayerGroup, ...] = ()
+    """Groups of the same layers in other layouts, as earlier conversions saw them: they tell the blocks."""
+    layout: Layout = Layout.NNX
+    """Gemma 4's layers stand elsewhere in each."""
+    imitate: bool = True
+    """Whether `like` are taken as they are; else names of an era that MaxText reads no more are renewed."""
 
 
 def axis_before(group: LayerGroup, form: LayerForm) -> tuple[int, list[Problem]]:
@@ -49,15 +55,18 @@ def axis_before(group: LayerGroup, form: LayerForm) -> tuple[int, list[Problem]]
     stated, unstack = form.axis.stated, form.stacking is LayerStacking.UNSTACKED
     if group.axis is not None and (stated is None or not unstack):
         return group.axis, []
+    if not group.has_stacks:
+        return (stated if stated is not None else DEFAULT_AXIS), []
     if stated is not None and stated in group.axes:
         return stated, []
     if not unstack and stated is None:
         # Nothing is restacked, so no axis is needed.
         return DEFAULT_AXIS, []
-    return DEFAULT_AXIS, [_axis_problem(group, stated)]
+    return DEFAULT_AXIS, [axis_problem(group, stated)]
 
 
-def _axis_problem(group: LayerGroup, stated: int | None) -> Problem:
+def axis_problem(group: LayerGroup, stated: int | None) -> Problem:
+    """The axis of a group is needed, and shapes do not prove it."""
     allowed = ", ".join(map(str, group.axes))
     if not group.axes:
         return Problem(
@@ -90,60 +99,35 @@ def target_group(
     if (form.stacking or group.stacking) is LayerStacking.UNSTACKED:
         update = {"stacking": LayerStacking.UNSTACKED, "names": form.names, "slots": (), "axes": ()}
         return group.model_copy(update=update), []
-    if group.stacking is LayerStacking.STACKED:
-        return group.model_copy(update={"slots": _remainder(group.slots, form)}), []
-    for other in form.like:
+    slots = like = _slots_like(group, form.like)
+    if slots is None:
+        slots = group.slots if group.stacking is LayerStacking.STACKED else _slots_like(group, form.once)
+    if slots is None:
+        slots, problem = fresh_slots(group, collect(variables), form.cycle)
+        if problem is not None:
+            return group, [problem]
+    if like is None or not form.imitate:
+        slots = _of_era(group, slots, form, variables)
+    axes = group.axes if group.stacking is LayerStacking.STACKED else ()
+    return group.model_copy(update={"stacking": LayerStacking.STACKED, "slots": slots, "axes": axes}), []
+
+
+def _slots_like(group: LayerGroup, groups: Sequence[LayerGroup]) -> tuple[LayerSlot, ...] | None:
+    """The slots that one of `groups` has for the same layers."""
+    for other in groups:
         same = other.parent == group.parent and other.name == group.name and other.count == group.count
         if same and other.stacking is LayerStacking.STACKED:
-            return other, []
-    return _new_stack(group, form, variables)
+            return other.slots
+    return None
 
 
-def _new_stack(
-    group: LayerGroup, form: LayerForm, variables: Sequence[Variable]
-) -> tuple[LayerGroup, list[Problem]]:
-    """Blocks as the user states them, as the family has them, or as the layers themselves show."""
-    family = family_of(_names_inside(group, variables))
-    period = period_of(group, variables)
-    cycle = form.cycle or (family.cycle if family is not None else None)
-    if cycle is None and family is not None and period == 1:
-        return group, [_cycle_problem(group, family)]
-    slots = blocks(group.count, cycle or period or 1, family)
-    if group.name != "layers":
-        slots = tuple(LayerSlot(path=ROOT / group.name + s.path[1:], index=s.index) for s in slots)
-    update = {"stacking": LayerStacking.STACKED, "slots": _remainder(slots, form), "axes": ()}
-    return group.model_copy(update=update), []
-
-
-def _names_inside(group: LayerGroup, variables: Sequence[Variable]) -> frozenset[str]:
-    names: set[str] = set()
-    for variable in variables:
-        place = read(variable.slot.path)
-        if variable.slot.collection == PARAMS and place is not None and place.parent == group.parent:
-            names.update(place.rest.names)
-    return frozenset(names)
-
-
-def _cycle_problem(group: LayerGroup, family: Family) -> Problem:
-    return Problem(
-        code=Code.LAYERS_NOT_STACKABLE,
-        path=in_params(group.at),
-        expected=f"to know how many layers of {family.name} make a block: a run may choose it",
-        found="layers that are all alike, which do not tell",
-        hint="name it with --layer-cycle, or give a --template with stacked layers",
-    )
-
-
-def _remainder(slots: tuple[LayerSlot, ...], form: LayerForm) -> tuple[LayerSlot, ...]:
-    """Gemma 4's remainder in the target's way."""
-    stacked, auto = ROOT / REMAINDER / LOCAL, 0
-    out = []
-    for slot in slots:
-        is_auto = len(slot.path) == 1 and slot.path.names[0].startswith(AUTO_REMAINDER)
-        if is_auto or slot.path == stacked:
-            named = LayerSlot(path=ROOT / f"{AUTO_REMAINDER}_{auto}")
-            out.append(named if form.auto_remainder else LayerSlot(path=stacked, index=(auto,)))
-            auto += 1
-        else:
-            out.append(slot)
-    return tuple(out)
+def _of_era(
+    group: LayerGroup, slots: tuple[LayerSlot, ...], form: LayerForm, variables: Sequence[Variable]
+) -> tuple[LayerSlot, ...]:
+    """Gemma 4's slots in the target's way."""
+    found = collect(variables)[group.parent, group.name]
+    family = family_of(found.names, found.beside)
+    if family is None or not family.local_stack or family.cycle is None:
+        return slots
+    in_block = sum(slot.index[:1] == (0,) and slot.path.names[0] != REMAINDER for slot in slots)
+    return slots_in(era_in(form.layout, era_of(slots)), group.count, in_block or family.cycle)

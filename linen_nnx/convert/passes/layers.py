@@ -7,7 +7,7 @@ from typing import TypeVar
 from linen_nnx.convert.layers.check import layer_gaps, unlike_layers, unrestackable
 from linen_nnx.convert.layers.recognise import recount
 from linen_nnx.convert.layers.restack import Restacking, restack
-from linen_nnx.convert.layers.target import LayerForm, axis_before, target_group
+from linen_nnx.convert.layers.target import LayerForm, axis_before, axis_problem, target_group
 from linen_nnx.convert.passes.runner import Passed
 from linen_nnx.convert.passes.strays import layer_strays
 from linen_nnx.convert.passes.whole_leaf import whole_leaf_notes
@@ -91,6 +91,10 @@ class _Work:
         after, faults = target_group(group, form, self._given)
         self.problems.extend(faults)
         how = Restacking(group, after, axis, form.axis.after(axis))
+        if not faults and how.regroups and group.has_stacks and group.axis is None:
+            # Blocks are cut anew, though nobody asked for other stacking.
+            self.problems.append(axis_problem(group, form.axis.stated))
+            return
         if after.stacking is LayerStacking.STACKED and how.changes:
             after = after.model_copy(update={"axes": (how.axis_after,)})
         self.groups.append(after)

@@ -1,0 +1,181 @@
+"""Every decoder family, from every form of its layers into every other: each entry, bit for bit.
+
+The families and their forms are tables (`tests/support/families.py`); what a conversion gives must be what
+the table of the target says, in weights, in both moments, and in what is not trained.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from linen_nnx import Code, ConversionError, ConversionOptions, LayerStacking, Layout, Leaves, ProblemsError
+from linen_nnx.convert.memory import convert_tree
+from linen_nnx.schema.plan import Plan
+from tests.support.checkpoints import tree_of
+from tests.support.entries import Keys, flat, text_of
+from tests.support.families import FAMILIES, Family, entries
+
+Form = tuple[str, str]
+PAIRS: list[tuple[Form, Form]] = [
+    (("linen", "stacked"), ("linen", "underscore")),
+    (("linen", "stacked"), ("nnx", "nested")),
+    (("linen", "stacked"), ("tunix", "stacked")),
+    (("linen", "underscore"), ("linen", "stacked")),
+    (("linen", "underscore"), ("maxtext", "underscore")),
+    (("nnx", "stacked"), ("linen", "stacked")),
+    (("nnx", "stacked"), ("maxtext", "underscore")),
+    (("nnx", "nested"), ("linen", "underscore")),
+    (("nnx", "nested"), ("maxtext", "stacked")),
+    (("maxtext", "nested"), ("linen", "stacked")),
+    (("maxtext", "nested"), ("maxtext", "underscore")),
+    (("maxtext", "underscore"), ("nnx", "nested")),
+]
+ON_THE_FIRST_AXIS: list[tuple[Form, Form]] = [
+    (("linen", "stacked"), ("nnx", "nested")),
+    (("nnx", "nested"), ("maxtext", "stacked")),
+    (("maxtext", "stacked"), ("linen", "stacked")),
+]
+
+
+def asked(family: Family, source: Form, target: Form, axis: int) -> ConversionOptions:
+    """What a user would ask for: the stacking, a new axis, the cycle where only he knows it."""
+    layout, form = target
+    stacks_anew = form == "stacked" and source[1] in ("underscore", "nested")
+    return ConversionOptions(
+        to=Layout(layout),
+        stacking=LayerStacking.STACKED if form == "stacked" else LayerStacking.UNSTACKED,
+        layer_axis=axis if stacks_anew else None,
+        layer_cycle=family.cycle if stacks_anew else None,
+        leaves=Leaves.BARE if layout == "nnx" else None,
+    )
+
+
+def differences(tree: Any, expected: dict[Keys, Any]) -> list[str]:
+    """Every entry that is missing, unexpected, or of other bytes."""
+    found = dict(flat(tree))
+    lines = [f"missing {text_of(path)}" for path in expected if path not in found]
+    lines += [f"unexpected {text_of(path)}" for path in found if path not in expected]
+    return lines + [
+        f"other bytes at {text_of(path)}"
+        for path, leaf in expected.items()
+        if path in found and _content(leaf) != _content(found[path])
+    ]
+
+
+def _content(leaf: Any) -> tuple[Any, ...]:
+    if leaf is None:
+        return (None,)
+    array = np.asarray(leaf)
+    return (array.dtype, array.shape, array.tobytes())
+
+
+def converted(
+    family: Family, source: Form, target: Form, axis: int, options: ConversionOptions | None = None
+) -> tuple[list[str], Plan]:
+    """Convert one form into another, and hold the result against its table."""
+    done = convert_tree(
+        tree_of(entries(family, *source, axis)),
+        options=asked(family, source, target, axis) if options is None else options,
+    )
+    return differences(done.tree, entries(family, *target, axis)), done.plan
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_form_of_a_family_becomes_every_other_bit_for_bit(name: str) -> None:
+    family = FAMILIES[name]
+    for source, target in PAIRS:
+        lines, _ = converted(family, source, target, 1)
+        assert lines == [], (source, target)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_layers_on_the_first_axis_are_restacked_and_found_bit_for_bit(name: str) -> None:
+    for source, target in ON_THE_FIRST_AXIS:
+        lines, _ = converted(FAMILIES[name], source, target, 0)
+        assert lines == [], (source, target)
+
+
+@pytest.mark.parametrize("layout", ["linen", "nnx", "maxtext"])
+@pytest.mark.parametrize("name", ["deepseek-engram", "deepseek4", "gemma4-remainder", "llama4"])
+def test_layers_of_several_kinds_keep_their_form_unless_asked(name: str, layout: str) -> None:
+    """Nobody asks for other stacking: layers that lack what others have are no fault of theirs."""
+    for source in (("linen", "underscore"), ("nnx", "nested")):
+        form = "nested" if layout == "nnx" else "underscore"
+        options = ConversionOptions(to=Layout(layout), leaves=Leaves.BARE if layout == "nnx" else None)
+        lines, _ = converted(FAMILIES[name], source, (layout, form), 1, options)
+        assert lines == [], source
+
+
+@pytest.mark.parametrize("form", ["linen-until-july", "nnx-until-july"])
+@pytest.mark.parametrize("name", ["gemma4", "gemma4-remainder"])
+def test_gemma_4_of_every_era_becomes_what_todays_maxtext_reads(name: str, form: str) -> None:
+    source = ("linen" if form.startswith("linen") else "nnx", form)
+    options = ConversionOptions(to=Layout.MAXTEXT)
+    assert converted(FAMILIES[name], source, ("maxtext", "stacked"), 1, options)[0] == []
+    apart = ConversionOptions(to=Layout.MAXTEXT, stacking=LayerStacking.UNSTACKED)
+    assert converted(FAMILIES[name], source, ("maxtext", "underscore"), 1, apart)[0] == []
+
+
+@pytest.mark.parametrize("name", ["gemma4", "gemma4-remainder"])
+def test_the_stack_of_gemma_4_has_in_linen_the_name_that_it_always_had_there(name: str) -> None:
+    options = ConversionOptions(to=Layout.LINEN)
+    source, target = ("nnx", "nnx-until-july"), ("linen", "linen-until-july")
+    lines, plan = converted(FAMILIES[name], source, target, 1, options)
+    assert lines == []
+    assert all(write.op.kind in ("copy", "cast", "fill") for write in plan.item_writes), "arrays are renamed"
+
+
+def refusal(family: Family, source: Form, options: ConversionOptions) -> tuple[Code, str]:
+    """The code and the hint with which stacking is refused."""
+    with pytest.raises(ConversionError) as caught:
+        convert_tree(tree_of(entries(family, *source)), options=options)
+    (problem,) = caught.value.problems
+    return problem.code, problem.hint or ""
+
+
+STACK = ConversionOptions(to=Layout.LINEN, stacking=LayerStacking.STACKED)
+
+
+@pytest.mark.parametrize("name", ["llama4", "gpt_oss", "olmo3"])
+def test_a_cycle_that_a_run_may_choose_is_asked_for_and_never_guessed(name: str) -> None:
+    """Llama 4's layers show that they take turns by two; a run may put any multiple of two in a block."""
+    code, hint = refusal(FAMILIES[name], ("nnx", "nested"), STACK)
+    assert code is Code.LAYERS_NOT_STACKABLE
+    assert "--layer-cycle" in hint
+
+
+@pytest.mark.parametrize(("name", "cycle"), [("llama4", 3), ("gpt_oss", 4), ("qwen3_next", 3)])
+def test_a_block_that_the_layers_do_not_fill_is_refused(name: str, cycle: int) -> None:
+    options = STACK.model_copy(update={"layer_cycle": cycle})
+    assert refusal(FAMILIES[name], ("nnx", "nested"), options)[0] is Code.LAYERS_NOT_STACKABLE
+
+
+def test_deepseek_4_without_its_hash_tables_does_not_tell_how_many_layers_stand_before_the_blocks() -> None:
+    family = replace(FAMILIES["deepseek4"], aux={})
+    code, hint = refusal(family, ("linen", "underscore"), STACK)
+    assert (code, "--template" in hint) == (Code.LAYERS_NOT_STACKABLE, True)
+
+
+def test_gemma_4_small_is_converted_layer_by_layer_and_never_stacked() -> None:
+    gemma = FAMILIES["gemma4"]
+    kinds = {
+        "local": {**gemma.kinds["local"], "per_layer_input_gate/kernel": (26, 3)},
+        "global": gemma.kinds["global"],
+    }
+    family = replace(gemma, kinds=kinds, beside={"decoder/per_layer_embedder/embedding": (33, 9)})
+    options = ConversionOptions(to=Layout.NNX, leaves=Leaves.BARE)
+    assert converted(family, ("linen", "underscore"), ("nnx", "nested"), 1, options)[0] == []
+    assert refusal(family, ("nnx", "nested"), STACK)[0] is Code.LAYERS_NOT_STACKABLE
+
+
+def test_a_family_in_no_table_without_any_pattern_is_refused_with_what_is_irregular() -> None:
+    family = FAMILIES["in-no-table"]
+    other = dict(family.kinds["b"], **{"self_attention/query/kernel": (26, 4, 9)})
+    odd = replace(family, kinds={**family.kinds, "c": other}, layers=("a", "a", "a", "c", "a", "a"))
+    with pytest.raises(ProblemsError) as caught:
+        convert_tree(tree_of(entries(odd, "nnx", "nested")), options=STACK)
+    paths = {str(problem.path) for problem in caught.value.problems}
+    assert {problem.code for problem in caught.value.problems} >= {Code.LAYER_LEAF_MISSING}
+    assert all("/layers/3/" in path for path in paths), paths

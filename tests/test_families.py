@@ -5,16 +5,26 @@ the table of the target says, in weights, in both moments, and in what is not tr
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from linen_nnx import Code, ConversionError, ConversionOptions, LayerStacking, Layout, Leaves, ProblemsError
+from linen_nnx import (
+    Code,
+    ConversionError,
+    ConversionOptions,
+    LayerStacking,
+    Layout,
+    Leaves,
+    ProblemsError,
+    convert,
+)
 from linen_nnx.convert.memory import convert_tree
 from linen_nnx.schema.plan import Plan
-from tests.support.checkpoints import tree_of
-from tests.support.entries import Keys, flat, text_of
+from tests.support.checkpoints import save_item, tree_of
+from tests.support.entries import Keys, flat, read, text_of
 from tests.support.families import FAMILIES, Family, entries
 
 Form = tuple[str, str]
@@ -125,6 +135,32 @@ def test_the_stack_of_gemma_4_has_in_linen_the_name_that_it_always_had_there(nam
     lines, plan = converted(FAMILIES[name], source, target, 1, options)
     assert lines == []
     assert all(write.op.kind in ("copy", "cast", "fill") for write in plan.item_writes), "arrays are renamed"
+
+
+def on_disk(item: Path) -> dict[Keys, Any]:
+    """What orbax restores."""
+    return {path: leaf.data for path, leaf in read(item).items()}
+
+
+def test_blocks_that_only_the_run_knew_are_found_again_in_another_layout(tmp_path: Path) -> None:
+    family = FAMILIES["llama4"]
+    save_item(tree_of(entries(family, "linen", "stacked")), tmp_path / "source")
+    convert(
+        tmp_path / "source", tmp_path / "apart", "nnx", ConversionOptions(stacking=LayerStacking.UNSTACKED)
+    )
+    options = ConversionOptions(stacking=LayerStacking.STACKED)
+    convert(tmp_path / "apart", tmp_path / "stacked", "maxtext", options)
+    found = tree_of(on_disk(tmp_path / "stacked"))
+    assert differences(found, entries(family, "maxtext", "stacked")) == []
+
+
+@pytest.mark.parametrize("form", ["linen-until-july", "nnx-until-july"])
+def test_gemma_4_returns_from_todays_names_to_those_of_its_era(form: str, tmp_path: Path) -> None:
+    family, layout = FAMILIES["gemma4-remainder"], form.split("-")[0]
+    save_item(tree_of(entries(family, layout, form)), tmp_path / "source")
+    convert(tmp_path / "source", tmp_path / "today", "maxtext")
+    convert(tmp_path / "today", tmp_path / "back", layout)
+    assert differences(tree_of(on_disk(tmp_path / "back")), entries(family, layout, form)) == []
 
 
 def refusal(family: Family, source: Form, options: ConversionOptions) -> tuple[Code, str]:

@@ -5,7 +5,7 @@ model's paths (holes allowed) and its arrays have their parameters' shapes. Outs
 whose keys are all digits is an optax chain, whatever the writer called its positions.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,12 +33,12 @@ def grow(entries: Sequence[Entry]) -> Tree:
     root: Tree = {}
     for entry in entries:
         node = root
-        for key in entry.path.keys[:-1]:
+        for key in entry.path.parent:
             child = node.setdefault(key, {})
             assert isinstance(child, dict)
             node = child
         if len(entry.path):
-            node[entry.path.keys[-1]] = entry
+            node[entry.path[-1]] = entry
     return root
 
 
@@ -108,45 +108,60 @@ def _mirror(node: "Tree | Entry", trees: Mapping[str, Tree]) -> Mirror | None:
     if isinstance(node, Entry):
         return None
     candidates = [_matched([(node, tree, ROOT, name)]) for name, tree in trees.items()]
-    levels: list[_Pending] = [
-        (child, trees.get(_name(key), {}), ROOT, _name(key)) for key, child in node.items()
-    ]
+    levels: list[_Pending] = [(child, trees.get(key.name, {}), ROOT, key.name) for key, child in node.items()]
     candidates.append(_matched(levels))
-    found, foreign = max(candidates, key=lambda candidate: len(candidate[0]))
-    if not found or len(found) < len(foreign) or not _shapes_agree(found, trees):
+    matched, rest = max(candidates, key=lambda candidate: len(candidate[0]))
+    if not matched:
+        return None
+    found, foreign = _with_slots(matched), _with_slots(_leaves_of(rest))
+    if len(found) < len(foreign) or not _shapes_agree(found, trees):
         return None
     return [*found, *foreign]
 
 
-def _name(key: Key) -> str:
-    return str(key.index) if isinstance(key, SequenceKey) else key.name
-
-
 _Pending = tuple["Tree | Entry", "Tree | Entry", KeyPath, str]
+"""Ours, theirs of the same path, that path, and the collection it is in."""
+_Leaf = tuple[Entry, KeyPath, str]
 
 
-def _matched(pending: "list[_Pending]") -> tuple[Mirror, Mirror]:
-    """Optimizer entries whose paths variables have, and those whose paths none has, with their slots."""
-    found: Mirror = []
-    foreign: Mirror = []
+def _matched(pending: "list[_Pending]") -> tuple[list[_Leaf], "list[_Pending]"]:
+    """Optimizer entries whose paths variables have, and the subtrees whose paths none has."""
+    found: list[_Leaf] = []
+    foreign: list[_Pending] = []
     while pending:
-        ours, theirs, path, collection = pending.pop()
+        ours, theirs, path, collection = place = pending.pop()
         if isinstance(ours, Entry):
             # An empty may stand for a whole module; an array stands for one parameter.
-            fits = isinstance(theirs, Entry) or (bool(theirs) and isinstance(ours.value, EmptyValue))
-            (found if fits else foreign).append((ours, Slot(collection=collection, path=path)))
-            continue
-        below = theirs if isinstance(theirs, dict) else {}
-        pending.extend(
-            (child, below.get(key, {}), KeyPath((*path.keys, key)), collection) for key, child in ours.items()
-        )
+            if isinstance(theirs, Entry) or (theirs and isinstance(ours.value, EmptyValue)):
+                found.append((ours, path, collection))
+            else:
+                foreign.append(place)
+        elif isinstance(theirs, dict) and theirs:
+            for key, child in ours.items():
+                pending.append((child, theirs.get(key, {}), KeyPath((*path, key)), collection))
+        else:
+            foreign.append(place)
     return found, foreign
+
+
+def _leaves_of(pending: "list[_Pending]") -> Iterator[_Leaf]:
+    for node, _, path, collection in pending:
+        if isinstance(node, Entry):
+            yield node, path, collection
+            continue
+        yield from _leaves_of([(child, {}, KeyPath((*path, key)), collection) for key, child in node.items()])
+
+
+def _with_slots(leaves: Iterable[_Leaf]) -> Mirror:
+    return [(entry, Slot(collection=collection, path=path)) for entry, path, collection in leaves]
 
 
 def _parameter(slot: Slot, trees: Mapping[str, Tree]) -> Value | None:
     node: Tree | Entry = trees.get(slot.collection, {})
     for key in slot.path:
-        node = node.get(key, {}) if isinstance(node, dict) else {}
+        if isinstance(node, Entry) or key not in node:
+            return None
+        node = node[key]
     return node.value if isinstance(node, Entry) else None
 
 

@@ -1,14 +1,15 @@
 """`Inventory`: every entry of one checkpoint (or live tree), without array bytes."""
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.model import Model
-from linen_nnx.schema.path import KeyPath, naturally
+from linen_nnx.schema.path import KeyPath, Natural, naturally
 
 
 class Entry(Model):
@@ -30,7 +31,12 @@ class Inventory(Model):
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> "Inventory":
         """Sort and check `entries`. Raises pydantic's `ValidationError` on a repeated or nested path."""
-        return cls(entries=tuple(naturally(entries, lambda entry: entry.path)))
+        return cls(entries=tuple(entries))
+
+    @field_validator("entries")
+    @classmethod
+    def _in_order(cls, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        return tuple(naturally(entries, lambda entry: entry.path))
 
     @model_validator(mode="after")
     def _each_path_once(self) -> "Inventory":
@@ -38,9 +44,21 @@ class Inventory(Model):
         if len(leaves) != len(self.entries):
             twice = [str(path) for path, times in Counter(e.path for e in self.entries).items() if times > 1]
             raise ValueError(f"paths stand more than once: {', '.join(twice)}")
-        if both := sorted(map(str, leaves & _inner(leaves))):
+        if both := sorted(map(str, leaves & self.inner.keys())):
             raise ValueError(f"paths are leaf and subtree at once: {', '.join(both)}")
         return self
+
+    @cached_property
+    def inner(self) -> dict[KeyPath, None]:
+        """Every path that has something below it, in the order of the entries, the outer before the inner."""
+        inner: dict[KeyPath, None] = {}
+        for entry in self.entries:
+            above, new = entry.path, []
+            # Stops climbing where another leaf has been before.
+            while len(above) and (above := above.parent) not in inner:
+                new.append(above)
+            inner.update(dict.fromkeys(reversed(new)))
+        return inner
 
     @cached_property
     def by_path(self) -> dict[KeyPath, Value]:
@@ -51,10 +69,22 @@ class Inventory(Model):
         """The entries under `prefix`, their paths relative to it (a leaf at `prefix` has the root path)."""
         depth = len(prefix)
         return tuple(
-            Entry(path=entry.path[depth:], value=entry.value)
-            for entry in self.entries
-            if entry.path.startswith(prefix)
+            [
+                Entry(path=entry.path[depth:], value=entry.value)
+                for entry in self._span(prefix)
+                if entry.path.startswith(prefix)
+            ]
         )
+
+    def _span(self, prefix: KeyPath) -> tuple[Entry, ...]:
+        """Entries in natural order that all those below `prefix` are among."""
+        depth, natural = len(prefix), prefix.natural()
+
+        def head(entry: Entry) -> tuple[Natural, ...]:
+            return entry.path.natural()[:depth]
+
+        first = bisect_left(self.entries, natural, key=head)
+        return self.entries[first : bisect_right(self.entries, natural, lo=first, key=head)]
 
     @cached_property
     def top(self) -> tuple[str, ...]:
@@ -65,14 +95,3 @@ class Inventory(Model):
     def nbytes(self) -> int:
         """Bytes of all arrays in memory."""
         return sum(e.value.spec.nbytes for e in self.entries if isinstance(e.value, ArrayValue))
-
-
-def _inner(leaves: set[KeyPath]) -> set[KeyPath]:
-    """Every path that has something below it. Stops climbing where another leaf has been before."""
-    inner: set[KeyPath] = set()
-    for leaf in leaves:
-        above = leaf.parent
-        while len(leaf) and above not in inner:
-            inner.add(above)
-            above = above.parent
-    return inner

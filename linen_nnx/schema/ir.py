@@ -7,7 +7,7 @@ canonical: a chain position is a sequence index, whether the disk has a list (Li
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.layout import LayerGroup
@@ -66,7 +66,11 @@ class OptimizerLeaf(Model):
 
     def __str__(self) -> str:
         """`[0]/mu <params:…>`."""
-        return str(self.at) if self.mirrors is None else f"{self.at} <{self.mirrors}>"
+        return _named(self.at, self.mirrors)
+
+
+def _named(at: KeyPath, mirrors: Slot | None) -> str:
+    return str(at) if mirrors is None else f"{at} <{mirrors}>"
 
 
 _MODEL, _OPTIMIZER, _MOMENT = AttributeKey("model"), AttributeKey("optimizer"), AttributeKey("moment")
@@ -122,13 +126,12 @@ class TrainState(Model):
         return [*self._repeated(), *self._bad_step(), *self._bad_chains(), *self._bad_moments()]
 
     def _repeated(self) -> Iterator[Problem]:
-        names: Iterable[str] = (
-            *(str(v.slot) for v in self.variables),
-            *(f"optimizer {leaf}" for leaf in self.optimizer),
-        )
-        for name, times in Counter(names).items():
-            if times > 1:
-                yield Problem(code=Code.TWO_WRITERS, expected=f"one {name}", found=f"{times} of them")
+        variables = Counter(variable.slot for variable in self.variables)
+        moments = Counter((leaf.at, leaf.mirrors) for leaf in self.optimizer)
+        twice = [(str(slot), times) for slot, times in variables.items() if times > 1]
+        twice += [(f"optimizer {_named(*place)}", times) for place, times in moments.items() if times > 1]
+        for name, times in twice:
+            yield Problem(code=Code.TWO_WRITERS, expected=f"one {name}", found=f"{times} of them")
 
     def _bad_step(self) -> Iterator[Problem]:
         if self.step is None:
@@ -142,9 +145,9 @@ class TrainState(Model):
     def _bad_chains(self) -> Iterator[Problem]:
         """Positions of a chain are sequence indices here: a digit that is left stands among names."""
         chains = {
-            item.at[: depth + 1]
-            for item in self.optimizer
-            for depth, key in enumerate(item.at)
+            at[: depth + 1]
+            for at in {item.at for item in self.optimizer}
+            for depth, key in enumerate(at)
             if isinstance(key, DictKey) and key.name.isdecimal()
         }
         for at in sorted(chains, key=KeyPath.natural):
@@ -157,14 +160,17 @@ class TrainState(Model):
 
     def _bad_moments(self) -> Iterator[Problem]:
         values = {variable.slot: variable.leaf.value for variable in self.variables}
-        modules = {(slot.collection, slot.path[:n]) for slot in values for n in range(len(slot.path))}
+        modules: set[tuple[str, KeyPath]] = set()
         for moment in self.optimizer:
             slot = moment.mirrors
             if slot is None:
                 continue
-            if slot in values:
-                yield from _misshapen(moment, slot, values[slot])
-            elif (slot.collection, slot.path) not in modules:
+            if (parameter := values.get(slot)) is not None:
+                if not _same_shape(moment.leaf.value, parameter) and not moment.factored:
+                    yield _misshapen(moment, slot, parameter)
+                continue
+            modules = modules or {(s.collection, s.path[:n]) for s in values for n in range(len(s.path))}
+            if (slot.collection, slot.path) not in modules:
                 yield Problem(
                     code=Code.UNKNOWN_ENTRY,
                     path=optimizer_address(moment.at, slot),
@@ -173,14 +179,18 @@ class TrainState(Model):
                 )
 
 
-def _misshapen(moment: OptimizerLeaf, slot: Slot, parameter: Value) -> Iterator[Problem]:
-    value = moment.leaf.value
-    if moment.factored or not (isinstance(parameter, ArrayValue) and isinstance(value, ArrayValue)):
-        return
-    if value.spec.shape != parameter.spec.shape:
-        yield Problem(
-            code=Code.MOMENT_MISMATCH,
-            path=optimizer_address(moment.at, slot),
-            expected=f"the shape of its parameter, {parameter.spec}",
-            found=str(value),
-        )
+def _same_shape(moment: Value, parameter: Value) -> bool:
+    """What is no array has no shape that could differ."""
+    if moment is parameter or not (isinstance(moment, ArrayValue) and isinstance(parameter, ArrayValue)):
+        return True
+    return moment.spec.shape == parameter.spec.shape
+
+
+def _misshapen(moment: OptimizerLeaf, slot: Slot, parameter: Value) -> Problem:
+    assert isinstance(parameter, ArrayValue)
+    return Problem(
+        code=Code.MOMENT_MISMATCH,
+        path=optimizer_address(moment.at, slot),
+        expected=f"the shape of its parameter, {parameter.spec}",
+        found=str(moment.leaf.value),
+    )

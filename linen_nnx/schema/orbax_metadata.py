@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Annotated, Any, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from linen_nnx.schema.array import ArrayValue, Empty, EmptyValue, Holder, StringValue, Value
 from linen_nnx.schema.model import Model
@@ -39,15 +40,19 @@ class KeyType(IntEnum):
     DICT = 2
 
 
-class KeyMetadata(_Kept):
-    """One key of a path."""
+class KeyMetadata(TypedDict):
+    """One key of a path. A dict and no model: an entry has several, and all they make is a path."""
 
     key: str
     key_type: KeyType
 
-    def typed(self) -> Key:
-        """Our key for it. Raises `ValueError` on a sequence index that is no number."""
-        return SequenceKey(int(self.key)) if self.key_type is KeyType.SEQUENCE else DictKey(self.key)
+
+def typed(key: KeyMetadata) -> Key:
+    """Our key for it. Raises `ValueError` on a sequence index that is no number."""
+    return SequenceKey(int(key["key"])) if key["key_type"] is KeyType.SEQUENCE else DictKey(key["key"])
+
+
+_EMPTIES = {empty.value: empty for empty in Empty}
 
 
 class ValueMetadata(_Kept):
@@ -60,7 +65,7 @@ class ValueMetadata(_Kept):
     @property
     def empty(self) -> Empty | None:
         """Which empty it is, if it is one."""
-        return Empty(self.value_type) if self.value_type in set(Empty) else None
+        return _EMPTIES.get(self.value_type)
 
 
 class TreeEntry(_Kept):
@@ -72,7 +77,7 @@ class TreeEntry(_Kept):
     @property
     def path(self) -> KeyPath:
         """Its typed path."""
-        return KeyPath(tuple(key.typed() for key in self.key_metadata))
+        return KeyPath([typed(key) for key in self.key_metadata])
 
 
 class TreeMetadata(_Kept):

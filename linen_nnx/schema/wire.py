@@ -2,13 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import chain, zip_longest
 from typing import Self
 
 from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.errors import LayoutError, raise_if
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.model import Model
-from linen_nnx.schema.path import KeyPath, SequenceKey
+from linen_nnx.schema.path import ROOT, KeyPath, SequenceKey
 from linen_nnx.schema.problem import Code, Problem, near
 from linen_nnx.schema.tree import inventory_of
 
@@ -90,17 +91,17 @@ def _no_step(inventory: Inventory, step: KeyPath | None) -> list[Problem]:
     """A problem for all that stands at or below the step and is no array there."""
     if step is None:
         return []
-    below = [entry for entry in inventory.entries if entry.path.startswith(step)]
-    wrapped = len(below) == 1 and below[0].path == step / VALUE
+    below = inventory.below(step)
+    wrapped = len(below) == 1 and below[0].path == ROOT / VALUE
     return [
         Problem(
             code=Code.WRONG_KIND,
-            path=entry.path,
+            path=step + entry.path,
             expected=f"an integer scalar at {step}, and nothing else",
             found=str(entry.value),
         )
         for entry in below
-        if not isinstance(entry.value, ArrayValue) or not (wrapped or entry.path == step)
+        if not isinstance(entry.value, ArrayValue) or not (wrapped or len(entry.path) == 0)
     ]
 
 
@@ -108,12 +109,14 @@ def broken_lists(inventory: Inventory) -> list[Problem]:
     """A problem for each list that skips a position (an empty one is None), or that has names as well."""
     lists: dict[KeyPath, set[int]] = {}
     names: dict[KeyPath, KeyPath] = {}
-    for entry in inventory.entries:
-        for depth, key in enumerate(entry.path):
-            if isinstance(key, SequenceKey):
-                lists.setdefault(entry.path[:depth], set()).add(key.index)
-            else:
-                names[entry.path[:depth]] = entry.path[: depth + 1]
+    for path in chain(inventory.inner, (entry.path for entry in inventory.entries)):
+        if len(path) == 0:
+            continue
+        key = path[-1]
+        if isinstance(key, SequenceKey):
+            lists.setdefault(path.parent, set()).add(key.index)
+        else:
+            names[path.parent] = path
     problems = []
     for path, positions in lists.items():
         expected = f"positions 0 to {max(positions)} of a list, and nothing else"
@@ -131,8 +134,9 @@ def broken_lists(inventory: Inventory) -> list[Problem]:
 def unknown_entries(inventory: Inventory, known: Sequence[KeyPath]) -> list[Problem]:
     """A problem for each subtree that stands under none of the `known` prefixes."""
     found: dict[KeyPath, tuple[Entry, int]] = {}
+    depths = sorted({len(prefix) for prefix in known})
     for entry in inventory.entries:
-        if not any(entry.path.startswith(prefix) for prefix in known):
+        if not any(entry.path[:depth] in known for depth in depths):
             head = _head(entry.path, known)
             first, count = found.get(head, (entry, 0))
             found[head] = (first, count + 1)
@@ -175,12 +179,14 @@ def wrapped_paths(entries: Sequence[Entry]) -> set[KeyPath]:
     A variable may be *named* `value`, or `cached_value`. The entries are in an inventory's order, in which
     all that stands below one place stands together.
     """
-    paths = [entry.path for entry in entries]
     wrapped = set()
-    for index, path in enumerate(paths):
-        if len(path) < 2 or path.names[-1] != VALUE:
-            continue
-        beside = paths[max(index - 1, 0) : index] + paths[index + 1 : index + 2]
-        if not any(other.startswith(path[:-1]) for other in beside):
-            wrapped.add(path)
+    before: KeyPath | None = None
+    for entry, after in zip_longest(entries, entries[1:]):
+        path = entry.path
+        if len(path) >= 2 and path[-1].name == VALUE:
+            depth, wrapper = len(path) - 1, path.parent
+            alone = after is None or after.path[:depth] != wrapper
+            if alone and (before is None or before[:depth] != wrapper):
+                wrapped.add(path)
+        before = path
     return wrapped

@@ -540,7 +540,6 @@ CASES: dict[type[BaseModel], st.SearchStrategy[BaseModel]] = {
     Inspection: INSPECTIONS,
     Inventory: inventories(),
     Kept: KEPT,
-    KeyMetadata: KEY_METADATA,
     LayerGroup: GROUPS,
     LayerSlot: SLOTS_OF_LAYERS,
     Leaf: LEAVES,

@@ -25,6 +25,7 @@ from linen_nnx.schema.orbax_metadata import (
     TreeMetadata,
     sharding_name,
     tree_entry,
+    typed,
 )
 from linen_nnx.schema.path import AttributeKey, DictKey, KeyPath, SequenceKey
 from tests.properties.disk import STORAGES, Storage, save
@@ -136,20 +137,20 @@ def test_array_metadata_keeps_its_order_in_its_file(array: ArrayMetadata) -> Non
 
 
 @pytest.mark.parametrize(
-    ("key", "typed"),
+    ("key", "ours"),
     [
         (KeyMetadata(key="3", key_type=KeyType.SEQUENCE), SequenceKey(3)),
         (KeyMetadata(key="3", key_type=KeyType.DICT), DictKey("3")),
         (KeyMetadata(key="mu", key_type=KeyType.DICT), DictKey("mu")),
     ],
 )
-def test_a_key_is_typed_by_its_key_type(key: KeyMetadata, typed: DictKey | SequenceKey) -> None:
-    assert key.typed() == typed
+def test_a_key_is_typed_by_its_key_type(key: KeyMetadata, ours: DictKey | SequenceKey) -> None:
+    assert typed(key) == ours
 
 
 def test_a_sequence_index_must_be_a_number() -> None:
     with pytest.raises(ValueError, match="mu"):
-        KeyMetadata(key="mu", key_type=KeyType.SEQUENCE).typed()
+        typed(KeyMetadata(key="mu", key_type=KeyType.SEQUENCE))
 
 
 @given(VALUES)

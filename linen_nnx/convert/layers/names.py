@@ -7,6 +7,7 @@ left over, and layers one by one in the two styles. Source: checkpoints that Max
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import assert_never
 
 from linen_nnx.schema.layout import LayerGroup, LayerNames
@@ -92,19 +93,21 @@ class LayerPlace:
 
 def read(path: KeyPath) -> LayerPlace | None:
     """What the names of `path` say, or None if it stands in no layer."""
-    for depth, key in enumerate(path.keys):
+    names = (*path.names, None)
+    for depth, key in enumerate(path):
         if not isinstance(key, DictKey):
             continue
         if key.name in TOWERS or key.name in PIPELINE:
             return None
-        if found := _read(key.name, path[depth + 1 :]):
+        if found := _read(key.name, names[depth + 1]):
             group, role, length = found
             end = depth + length
             return LayerPlace(path[:depth], path[depth:end], group, role, path[end:])
     return None
 
 
-def _read(name: str, rest: KeyPath) -> tuple[str, Role, int] | None:
+@lru_cache(maxsize=4096)
+def _read(name: str, following: str | None) -> tuple[str, Role, int] | None:
     """Group, role, and how many keys say it."""
     if match := _UNDERSCORE.fullmatch(name):
         return match[1], One(int(match[2]), LayerNames.UNDERSCORE), 1
@@ -116,9 +119,7 @@ def _read(name: str, rest: KeyPath) -> tuple[str, Role, int] | None:
         return match[1], Alone(int(match[2])), 1
     if match := _AUTO.fullmatch(name):
         return LAYERS, Left(int(match[1])), 1
-    if not len(rest):
-        return None
-    return _read_two(name, rest.names[0])
+    return None if following is None else _read_two(name, following)
 
 
 def _read_two(name: str, following: str) -> tuple[str, Role, int] | None:

@@ -33,10 +33,10 @@ class FillChains(Model):
     def apply(self, state: TrainState) -> Passed:
         """Fill the gaps."""
         used: dict[KeyPath, set[int]] = defaultdict(set)
-        for item in state.optimizer:
-            for depth, key in enumerate(item.at):
+        for at in dict.fromkeys(item.at for item in state.optimizer):
+            for depth, key in enumerate(at):
                 if isinstance(key, SequenceKey):
-                    used[item.at[:depth]].add(key.index)
+                    used[at[:depth]].add(key.index)
         gaps = [
             chain / index
             for chain, positions in used.items()

@@ -124,3 +124,23 @@ def conversion(
         parts=Parts.PARAMS if params_only else Parts.ALL,
         aux=Aux.DROP if no_keep_aux else Aux.KEEP,
     )
+
+
+def spelled(options: ConversionOptions) -> list[str]:
+    """The options as a user types them: the way back from `conversion`."""
+    valued = {
+        "--to": options.to,
+        "--direction": None if options.direction is Direction.AUTO else options.direction,
+        "--layer-axis": options.layer_axis,
+        "--layer-cycle": options.layer_cycle,
+        "--leaves": options.leaves,
+        "--layer-names": options.layer_names,
+    }
+    flags = {
+        "--scan-layers": options.stacking is LayerStacking.STACKED,
+        "--no-scan-layers": options.stacking is LayerStacking.UNSTACKED,
+        "--params-only": options.parts is Parts.PARAMS,
+        "--no-keep-aux": options.aux is Aux.DROP,
+    }
+    typed = [word for name, value in valued.items() if value is not None for word in (name, str(value))]
+    return typed + [name for name, given in flags.items() if given]

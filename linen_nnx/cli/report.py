@@ -13,9 +13,14 @@ NAME = "report"
 
 
 def run(
-    path: Annotated[Path, typer.Argument(help="A checkpoint, or the JSON of a plan.", show_default=False)],
+    path: Annotated[
+        Path, typer.Argument(help="A checkpoint, or the JSON of a receipt or plan.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("linen-nnx-report.html"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="First hold every stored byte against the receipt.")
+    ] = False,
     step: Step = None,
     item: Item = None,
 ) -> None:
@@ -25,7 +30,7 @@ def run(
 
     if out.exists() and not overwrite:
         raise typer.BadParameter(f"{out} is there already; --overwrite replaces it", param_hint="--out")
-    page = report(path, out, step=step, item=item)
+    page = report(path, out, verify=verify, step=step, item=item)
     render.say(page.saying)
     render.verdict(str(out))
     raise typer.Exit(Exit.REFUSED if page.verdict is Verdict.BAD else Exit.DONE)

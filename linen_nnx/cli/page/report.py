@@ -2,48 +2,75 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from linen_nnx.cli.page.gather import of_checkpoint, of_plan
+from linen_nnx.cli.page.checkpoints import of_checkpoint
 from linen_nnx.cli.page.model import Page
+from linen_nnx.cli.page.plans import of_plan
+from linen_nnx.cli.page.receipts import of_receipt
 from linen_nnx.cli.page.write import write
 from linen_nnx.schema.errors import CheckpointError
 from linen_nnx.schema.problem import Code
+from linen_nnx.schema.receipt import Receipt, Seal
 from linen_nnx.schema.routing import RoutedPlan
 
 
-def page_of(path: Path | str, *, step: int | None = None, item: str | None = None) -> Page:
-    """The page of a checkpoint, or of a plan that `plan --json` printed into a file.
+def report(
+    path: Path | str,
+    out: Path | str,
+    *,
+    verify: bool = False,
+    step: int | None = None,
+    item: str | None = None,
+) -> Page:
+    """Write the page of `path` into the file `out`, which is replaced, and return what it shows.
 
-    Raises `CheckpointError` where `path` is neither.
+    `path` is a checkpoint, or a file with the JSON of a receipt or of a plan. With `verify` every stored byte
+    of the checkpoint is first held against its receipt. Raises `CheckpointError` where there is nothing to
+    show, `MissingExtraError` without the extra `report`.
     """
-    path = Path(path)
+    page = page_of(Path(path), verify=verify, step=step, item=item)
+    write(page, Path(out))
+    return page
+
+
+def page_of(path: Path, *, verify: bool = False, step: int | None = None, item: str | None = None) -> Page:
+    """As `report`, without writing it."""
     if path.is_file():
         return _of_document(path)
     from linen_nnx.convert.inspecting import inspect
+    from linen_nnx.convert.proof.receipts import read_receipt
+    from linen_nnx.convert.proof.verifying import check
     from linen_nnx.convert.validating import validate
 
-    return of_checkpoint(inspect(path, step=step, item=item), validate(path, step=step, item=item))
+    found = inspect(path, step=step, item=item)
+    faults = validate(path, step=step, item=item)
+    if verify:
+        known = set(faults)
+        checked = check(path, step=step, item=item)
+        return of_checkpoint(
+            found,
+            [*faults, *(problem for problem in checked.problems if problem not in known)],
+            checked.receipt,
+            verified=True,
+        )
+    return of_checkpoint(found, faults, read_receipt(Path(found.item)))
+
+
+_DOCUMENTS: TypeAdapter[Receipt | Seal | RoutedPlan] = TypeAdapter(Receipt | Seal | RoutedPlan)
 
 
 def _of_document(path: Path) -> Page:
     try:
-        return of_plan(RoutedPlan.model_validate_json(path.read_bytes()))
+        document = _DOCUMENTS.validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
         raise CheckpointError.one(
             Code.NOT_A_CHECKPOINT,
-            expected="a checkpoint, or the JSON of a plan",
-            found=f"{path}, a file of something else ({where}: {first['msg']})",
+            expected="a checkpoint, or the JSON of a receipt or of a plan",
+            found=f"{path}, a file of something else",
         ) from error
-
-
-def report(path: Path | str, out: Path | str, *, step: int | None = None, item: str | None = None) -> Page:
-    """Write the page of `path` into the file `out`, which is replaced, and return what it shows.
-
-    Raises `CheckpointError` where `path` has no page, `MissingExtraError` without the extra `report`.
-    """
-    page = page_of(path, step=step, item=item)
-    write(page, Path(out))
-    return page
+    match document:
+        case RoutedPlan():
+            return of_plan(document)
+        case Receipt() | Seal():
+            return of_receipt(document)

@@ -131,7 +131,7 @@
     if (!boxes.length) { at("map").hidden = true; return; }
     const told = new Set(rows.map((row) => row.tone)).size > 1;
     Plotly.react("map", [{
-      type: "treemap", branchvalues: "total", maxdepth: 5, sort: true,
+      type: "treemap", branchvalues: "total", maxdepth: 6, sort: true,
       ids: boxes.map((box, index) => String(index)), parents: boxes.map((box) => box[0] === null ? "" : String(box[0])),
       labels: boxes.map((box) => name(box[1].join("/") || "all")), values: boxes.map((box) => box[2]),
       text: boxes.map((box) => size(box[2])),

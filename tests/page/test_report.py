@@ -1,0 +1,97 @@
+"""What a page says of a checkpoint, of its receipt and of a plan; and the command that writes it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.main import get_command
+
+from linen_nnx import CheckpointError, ConversionOptions, LayerStacking, Leaves, Parts, convert, plan
+from linen_nnx.cli.main import app
+from linen_nnx.cli.options import conversion, spelled
+from linen_nnx.cli.page.model import Tone, Verdict
+from linen_nnx.cli.page.report import page_of
+from linen_nnx.schema.receipt import RECEIPT_FILE, Receipt
+from linen_nnx.schema.routing import Route
+from tests.support.small import STACKED, item_of, native, save
+
+APART = ConversionOptions(stacking=LayerStacking.UNSTACKED)
+
+
+@pytest.fixture
+def receipt(tmp_path: Path) -> Receipt:
+    return convert(save(native(STACKED), tmp_path / "source"), tmp_path / "target", "linen", APART)
+
+
+def test_a_converted_checkpoint_tells_how_each_entry_was_made_and_its_digest(
+    tmp_path: Path, receipt: Receipt
+) -> None:
+    page = page_of(tmp_path / "target", verify=True)
+    assert (page.verdict, page.saying) == (
+        Verdict.GOOD,
+        "verified: every stored byte is what its receipt says",
+    )
+    rows = {"/".join(row.keys): row for row in page.rows}
+    for entry in receipt.entries:
+        if entry.route is Route.DECODE:
+            assert rows[str(entry.target)].tone is Tone.DECODE
+            assert re.search("slice|as int32", rows[str(entry.target)].remark)
+    assert all(row.digest for row in page.rows if row.nbytes)
+
+
+def test_a_flipped_byte_is_the_verdict_of_a_page_that_verifies(tmp_path: Path, receipt: Receipt) -> None:
+    chunk = next(item_of(tmp_path / "target").glob("params.*/0.0"))
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 1
+    chunk.write_bytes(data)
+    assert page_of(tmp_path / "target").verdict is Verdict.GOOD
+    page = page_of(tmp_path / "target", verify=True)
+    assert page.verdict is Verdict.BAD
+    assert page.findings[0].heading == "Problems"
+
+
+def test_a_receipt_alone_shows_the_entries_and_the_command(tmp_path: Path, receipt: Receipt) -> None:
+    file = item_of(tmp_path / "target") / "linen_nnx" / RECEIPT_FILE
+    page = page_of(file)
+    assert page.verdict is Verdict.OPEN
+    assert len(page.rows) == len(receipt.entries)
+    assert page.commands[0].endswith("--to linen --no-scan-layers")
+
+
+def test_every_write_and_every_drop_of_a_plan_is_a_row(tmp_path: Path) -> None:
+    options = ConversionOptions(stacking=LayerStacking.UNSTACKED, parts=Parts.PARAMS)
+    made = plan(save(native(STACKED), tmp_path / "source"), "params", options)
+    (tmp_path / "plan.json").write_text(made.model_dump_json(), encoding="utf-8")
+    page = page_of(tmp_path / "plan.json")
+    assert len(page.rows) == len(made.writes) + len(made.drops)
+    dropped = [row for row in page.rows if row.tone is Tone.DROPPED]
+    assert len(dropped) == len(made.drops) > 0
+    assert all(row.remark == "only parameters were asked for" for row in dropped)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text(json.dumps({"a": 1}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="a file of something else"):
+        page_of(tmp_path / "other.json")
+
+
+_OPTIONS = st.builds(ConversionOptions).filter(lambda options: options.leaves is not Leaves.MIXED)
+
+
+@given(_OPTIONS)
+def test_options_as_they_are_typed_are_read_as_the_same_options(options: ConversionOptions) -> None:
+    command = get_command(app).commands["plan"]  # type: ignore[attr-defined]
+    typed = command.make_context("plan", ["source", *spelled(options)]).params
+    read = conversion(
+        *(
+            typed[name]
+            for name in (
+                "to", "direction", "scan_layers", "layer_axis", "layer_cycle", "leaves", "layer_names",
+                "params_only", "no_keep_aux",
+            )
+        )
+    )  # fmt: skip
+    assert read == options

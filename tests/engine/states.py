@@ -1,5 +1,6 @@
 """Small states of every dtype, saved by orbax in every storage form, and what the engine makes of them."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,15 +11,18 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore as ts
 
 from linen_nnx import DType, KeyPath
 from linen_nnx.convert.engine.execute import Part, write_item
 from linen_nnx.convert.engine.progress import Silent
 from linen_nnx.convert.engine.routes import Settled, route, settle
+from linen_nnx.convert.store.keyvalue import ocdbt_spec
 from linen_nnx.convert.store.location import Location
 from linen_nnx.convert.store.orbax_source import open_item
 from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.schema.ops import Concat, Copy, MoveAxis, Op, Origin, Ref, Split, Stack, Take, refs, result
+from linen_nnx.schema.orbax_metadata import OCDBT_MANIFEST
 from linen_nnx.schema.path import ROOT
 from linen_nnx.schema.plan import Place, Write
 from linen_nnx.schema.routing import Effort
@@ -104,6 +108,20 @@ def save_sharded(written: Written, folder: Path) -> None:
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     root = Path(__file__).parent.parent.parent
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, env=flags, capture_output=True)
+
+
+def in_one_data_file(source: Path, folder: Path) -> Path:
+    """The item `source` with all its values in one file: orbax spreads them as its threads happen to run."""
+    data = shutil.ignore_patterns("d", "ocdbt.process_*", OCDBT_MANIFEST)
+    shutil.copytree(source, folder, ignore=data)
+    before = ts.KvStore.open(ocdbt_spec(source)).result()
+    transaction = ts.Transaction(atomic=True)
+    after = ts.KvStore.open(ocdbt_spec(folder)).result().with_transaction(transaction)
+    for key in before.list().result():
+        after.write(key, before[key]).result()
+    transaction.commit_sync()
+    assert len(list((folder / "d").iterdir())) == 1
+    return folder
 
 
 def restored(folder: Path) -> Values:

@@ -39,7 +39,6 @@ def interrupt(source: Path, target: Path, monkeypatch: pytest.MonkeyPatch, after
         if len(done) >= after:
             raise Killed
         run(unit, sink, buffers)
-        sink.flush()
         done.append(unit)
 
     with monkeypatch.context() as patch:

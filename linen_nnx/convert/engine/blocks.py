@@ -9,6 +9,7 @@ import numpy as np
 
 from linen_nnx.convert.engine.buffers import Buffers
 from linen_nnx.convert.engine.chunks import Index
+from linen_nnx.convert.engine.encoding import encoded_chunk, raw
 from linen_nnx.convert.engine.evaluate import NumpyArrays, numpy_dtype
 from linen_nnx.convert.engine.routes import Routed
 from linen_nnx.convert.engine.sink import Sink
@@ -68,11 +69,10 @@ class Block:
         return 4 * self.nbytes
 
     def run(self, sink: Sink, buffers: Buffers) -> None:
-        """Read the regions that it needs, make it, write it."""
-        del buffers
-        made = self._read(self.write.write.op, self.region)
-        target = sink.array(self.write.write.target.param_name, self.write.array)
-        target[self.region].write(made).result()
+        """Read the regions that it needs, make it, encode and write it."""
+        made = np.asarray(self._read(self.write.write.op, self.region), order="C")
+        sink.tap.elements(self.keys[0], raw(made))
+        sink.put(self.keys[0], encoded_chunk(made, self.write.array.zarr, buffers))
 
     def _read(self, op: Op, region: Region) -> Any:
         arrays = NumpyArrays()

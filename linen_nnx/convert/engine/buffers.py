@@ -1,4 +1,4 @@
-"""Memory that threads use again, and a bound on the bytes that are on their way to the disk."""
+"""Memory that threads use again."""
 
 import mmap
 import threading
@@ -17,30 +17,10 @@ class Buffers:
         """`nbytes` of the thread's buffer `name`; its content is what it was."""
         held: mmap.mmap | None = getattr(self._own, name, None)
         if held is None or len(held) < nbytes:
-            held = mmap.mmap(-1, max(1, -(-nbytes // HUGE_PAGE)) * HUGE_PAGE)
+            # Private: shared memory, which is the default, has no huge pages.
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+            held = mmap.mmap(-1, max(1, -(-nbytes // HUGE_PAGE)) * HUGE_PAGE, flags=flags)
             if hasattr(mmap, "MADV_HUGEPAGE"):
                 held.madvise(mmap.MADV_HUGEPAGE)
             setattr(self._own, name, held)
         return memoryview(held)[:nbytes]
-
-
-class Window:
-    """A bound on bytes; one that is larger than the bound passes alone."""
-
-    def __init__(self, limit: int) -> None:
-        """Nothing is held."""
-        self._limit = limit
-        self._held = 0
-        self._changed = threading.Condition()
-
-    def enter(self, nbytes: int) -> None:
-        """Wait until there is room."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._held == 0 or self._held + nbytes <= self._limit)
-            self._held += nbytes
-
-    def leave(self, nbytes: int) -> None:
-        """Make room."""
-        with self._changed:
-            self._held -= nbytes
-            self._changed.notify_all()

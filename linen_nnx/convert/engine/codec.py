@@ -24,8 +24,8 @@ class ChunkCodec(Protocol):
         """Fill `out`. Raises `ValueError` where `stored` is not a chunk of that size."""
         ...
 
-    def encode(self, data: memoryview) -> bytes:
-        """The stored form of `data`."""
+    def encode(self, data: memoryview, out: memoryview) -> int:
+        """Put the stored form of `data` into `out`, which has room for `bound` bytes; its length."""
         ...
 
 
@@ -38,9 +38,10 @@ class Plain:
             raise ValueError(f"a chunk of {len(stored)} bytes, not {len(out)}")
         out[:] = stored
 
-    def encode(self, data: memoryview) -> bytes:
+    def encode(self, data: memoryview, out: memoryview) -> int:
         """Copy."""
-        return bytes(data)
+        out[: len(data)] = data
+        return len(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,14 @@ class Zstd:
         if done != len(out) or left:
             raise ValueError(f"a chunk of {'more than ' if left else ''}{done} bytes, not {len(out)}")
 
-    def encode(self, data: memoryview) -> bytes:
+    def encode(self, data: memoryview, out: memoryview) -> int:
         """Compress at the array's own level."""
-        return zstandard.ZstdCompressor(level=self.level, write_checksum=self.checksum).compress(data)
+        compressor = zstandard.ZstdCompressor(level=self.level, write_checksum=self.checksum)
+        done = 0
+        with compressor.stream_reader(data, size=len(data)) as reader:
+            while got := reader.readinto(out[done:]):
+                done += got
+        return done
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +91,12 @@ class Shard:
         else:
             self.inner.decode(stored[offset : offset + length], out)
 
-    def encode(self, data: memoryview) -> bytes:
+    def encode(self, data: memoryview, out: memoryview) -> int:
         """The chunk, then the index."""
-        chunk = self.inner.encode(data)
-        index = struct.pack("<QQ", 0, len(chunk))
-        return b"".join((chunk, index, struct.pack("<I", crc32c(index))))
+        length = self.inner.encode(data, out)
+        index = struct.pack("<QQ", 0, length)
+        out[length : length + 20] = index + struct.pack("<I", crc32c(index))
+        return length + 20
 
 
 def chunk_codec(zarr: ZarrV2 | ZarrV3) -> ChunkCodec | None:
@@ -133,6 +140,11 @@ def _linear(codecs: Any) -> ChunkCodec | None:
 
 def _names(codecs: Any) -> list[str]:
     return [codec["name"] for codec in codecs or ()]
+
+
+def bound(nbytes: int) -> int:
+    """Room that the stored form of so many bytes never exceeds: zstd's own bound, and a shard's index."""
+    return nbytes + nbytes // 128 + 1024
 
 
 def chunk_nbytes(zarr: ZarrV2 | ZarrV3) -> int:

@@ -1,19 +1,16 @@
-"""The OCDBT databases of a conversion: one set of data files, several manifests.
+"""The OCDBT database of a target, committed by reference in one version."""
 
-A manifest names values by file, offset and length, relative to a base folder. Every database here has the
-target as its base: the target's own; that of finished parts, which are not committed; and the view of each
-source, whose manifest is read where it is and whose data files lie (or are linked to) in the target under
-their own names. Because the base is the same, a range of keys is copied from one to the other by reference.
-"""
-
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from linen_nnx.convert.engine.ocdbt_format import leaf_node, manifest
+from linen_nnx.convert.engine.sink import PARTS
+from linen_nnx.convert.store.extents import StoredValue
+from linen_nnx.schema.orbax_metadata import OCDBT_MANIFEST
+
 if TYPE_CHECKING:
     import tensorstore as ts
-
-PARTS = ".linen-nnx-parts"
-"""Folder of the manifest of parts that are finished but not committed."""
 
 _CONFIG = {
     "max_inline_value_bytes": 1024,
@@ -21,34 +18,30 @@ _CONFIG = {
     "manifest_kind": "single",
 }
 """As orbax writes it."""
-_NEW = {"config": _CONFIG, "assume_config": True, "target_data_file_size": 2**31}
+_NODE = "index"
 
 
-def context() -> "ts.Context":
-    """One for all databases of a conversion. Files are made durable all at once, before the rename."""
+def commit(folder: Path, values: Mapping[str, StoredValue]) -> None:
+    """Make the index of the database of `folder`; of `values`, one or more, in files below `folder`.
+
+    The index is first written by us, as a manifest and a node apart. Both databases have the same base, so
+    tensorstore copies all entries from the one to the other by reference, and no value is read.
+    Raises `ValueError`.
+    """
     import tensorstore as ts
 
-    return ts.Context({"file_io_sync": False})
-
-
-def committed(folder: Path, context: "ts.Context") -> "ts.KvStore":
-    """The target's own database."""
-    return _open(_spec(folder) | _NEW, context)
-
-
-def parts(folder: Path, context: "ts.Context") -> "ts.KvStore":
-    """Finished parts, whose values lie where the target's will."""
-    return _open(_spec(folder) | _NEW | {"manifest": _file(folder / PARTS)}, context)
-
-
-def view(folder: Path, source: Path, context: "ts.Context") -> "ts.KvStore":
-    """The database of `source`, looked up in the data files of `folder`."""
-    return _open(_spec(folder) | {"manifest": _file(source)}, context)
-
-
-def plain(folder: Path, context: "ts.Context") -> "ts.KvStore":
-    """A folder of files, a key a file."""
-    return _open(_file(folder), context)
+    (folder / PARTS).mkdir(exist_ok=True)
+    node = leaf_node(values)
+    (folder / PARTS / _NODE).write_bytes(node.data)
+    (folder / PARTS / OCDBT_MANIFEST).write_bytes(manifest(f"{PARTS}/{_NODE}", node))
+    # Files are made durable all at once, before the rename.
+    context = ts.Context({"file_io_sync": False})
+    ours = _open({**_spec(folder), "manifest": _file(folder / PARTS)}, context)
+    theirs = {"config": _CONFIG, "assume_config": True, "target_data_file_size": 2**31}
+    target = _open({**_spec(folder), **theirs}, context)
+    transaction = ts.Transaction(atomic=True)
+    ours.experimental_copy_range_to(target.with_transaction(transaction)).result()
+    transaction.commit_async().result()
 
 
 def _spec(folder: Path) -> dict[str, Any]:

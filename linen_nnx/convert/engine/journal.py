@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from linen_nnx.convert.engine.database import PARTS
+from linen_nnx.convert.engine.sink import PARTS
 from linen_nnx.convert.store.location import TEMPORARY
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.orbax_metadata import OCDBT_MANIFEST

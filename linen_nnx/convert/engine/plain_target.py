@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from linen_nnx.convert.engine import database
 from linen_nnx.convert.engine.files import bring
 from linen_nnx.convert.engine.routes import Settled
-from linen_nnx.convert.engine.run import run_units, units_of, window_of, workers_of
-from linen_nnx.convert.engine.sink import Sink
+from linen_nnx.convert.engine.run import run_units, units_of, workers_of
+from linen_nnx.convert.engine.sink import FolderSink
 from linen_nnx.convert.engine.tap import Tap
 from linen_nnx.convert.store.extents import Extent
 from linen_nnx.convert.store.source_arrays import Items
@@ -19,12 +18,8 @@ def write_folders(
     settled: Settled, items: Items, folder: Path, effort: Effort, advance: Callable[[int], None], tap: Tap
 ) -> int:
     """All arrays of an item; how many files were copied where links were asked for."""
-    for lock in folder.rglob("*.__lock"):
-        lock.unlink()
-    context = database.context()
     if units := units_of(settled.writes, items):
-        sink = Sink(database.plain(folder, context), context, window_of(effort), tap)
-        run_units(units, sink, effort, advance)
+        run_units(units, FolderSink(folder, tap), effort, advance)
     copied = bring(_files(settled, folder), effort.transfer, workers_of(effort))
     for write in settled.writes:
         if write.entry.array is not None:

@@ -38,11 +38,6 @@ def workers_of(effort: Effort) -> int:
     return effort.workers or os.cpu_count() or 1
 
 
-def window_of(effort: Effort) -> int:
-    """The share of memory for bytes on their way to the disk."""
-    return effort.memory // 4
-
-
 def waves(costs: Sequence[int], budget: int, workers: int) -> Iterator[tuple[int, list[int]]]:
     """Positions by the number of threads that can work on units of their cost at once; largest first."""
     by_threads: defaultdict[int, list[int]] = defaultdict(list)
@@ -56,9 +51,8 @@ def peak(costs: Sequence[int], effort: Effort) -> int:
     """The bytes that `run_units` will hold at most."""
     if not costs:
         return 0
-    budget, workers = effort.memory - window_of(effort), workers_of(effort)
-    held = max(sum(costs[at] for at in wave[:threads]) for threads, wave in waves(costs, budget, workers))
-    return held + min(window_of(effort), 2 * sum(costs))
+    found = waves(costs, effort.memory, workers_of(effort))
+    return max(sum(costs[at] for at in wave[:threads]) for threads, wave in found)
 
 
 def run_units(units: Sequence[Unit], sink: Sink, effort: Effort, advance: Callable[[int], None]) -> None:
@@ -68,10 +62,8 @@ def run_units(units: Sequence[Unit], sink: Sink, effort: Effort, advance: Callab
         if done.issuperset(unit.keys):
             advance(unit.nbytes)
     left = [unit for unit in units if not done.issuperset(unit.keys)]
-    budget = effort.memory - window_of(effort)
-    for threads, wave in waves([unit.cost for unit in left], budget, workers_of(effort)):
+    for threads, wave in waves([unit.cost for unit in left], effort.memory, workers_of(effort)):
         _run_wave([left[at] for at in wave], threads, sink, advance)
-    sink.flush()
 
 
 def _run_wave(units: Sequence[Unit], threads: int, sink: Sink, advance: Callable[[int], None]) -> None:

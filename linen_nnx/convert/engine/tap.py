@@ -2,11 +2,14 @@
 
 from typing import Protocol
 
+Data = bytes | memoryview
+"""Bytes of a chunk; those of a `memoryview` are used again afterwards."""
+
 
 class Tap(Protocol):
     """Called from many threads at once. Keys are those of the item: `params.kernel/0.1`."""
 
-    def stored(self, key: str, value: bytes) -> None:
+    def stored(self, key: str, value: Data) -> None:
         """A chunk as it goes to the disk. What arrives with a data file is not told."""
         ...
 
@@ -18,7 +21,7 @@ class Tap(Protocol):
 class Untapped:
     """No one watches."""
 
-    def stored(self, key: str, value: bytes) -> None:
+    def stored(self, key: str, value: Data) -> None:
         """Nothing."""
 
     def elements(self, key: str, data: memoryview) -> None:

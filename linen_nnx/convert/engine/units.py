@@ -9,10 +9,10 @@ import numpy as np
 
 from linen_nnx.convert.engine.buffers import Buffers
 from linen_nnx.convert.engine.chunks import Index
-from linen_nnx.convert.engine.codec import ChunkCodec, chunk_codec, chunk_nbytes
+from linen_nnx.convert.engine.codec import ChunkCodec, bound, chunk_codec, chunk_nbytes
 from linen_nnx.convert.engine.routes import Routed
 from linen_nnx.convert.engine.sink import Sink
-from linen_nnx.convert.store.extents import StoredValue, read_extent, read_extent_into
+from linen_nnx.convert.store.extents import StoredValue, read_extent_into
 from linen_nnx.convert.store.read import StoredArray
 from linen_nnx.schema.errors import StorageError
 from linen_nnx.schema.ops import Copy, Ref, Take
@@ -63,9 +63,7 @@ class Move:
 
     def run(self, sink: Sink, buffers: Buffers) -> None:
         """Read and write."""
-        del buffers
-        value = self.value
-        sink.put(self.key, value if isinstance(value, bytes) else read_extent(self.array.folder, value))
+        sink.put(self.key, stored_bytes(self.array, self.value, buffers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,8 @@ class Split:
         """Stored, decoded, one layer and what it is encoded to."""
         stored = len(self.value) if isinstance(self.value, bytes) else self.value.length
         whole = chunk_nbytes(self.array.zarr)
-        return stored + whole + 2 * (whole // self.array.zarr.chunk_shape[self.axis])
+        layer = whole // self.array.zarr.chunk_shape[self.axis]
+        return stored + whole + layer + bound(layer)
 
     @property
     def nbytes(self) -> int:
@@ -104,23 +103,26 @@ class Split:
         outer = prod(shape[: self.axis])
         decoded = buffers.get("decoded", chunk_nbytes(self.array.zarr))
         try:
-            self.codec.decode(self._stored(buffers), decoded)
+            self.codec.decode(stored_bytes(self.array, self.value, buffers), decoded)
         except ValueError as error:
             raise StorageError(f"cannot decode {self.array.path}: {error}") from error
         whole = np.frombuffer(decoded, np.uint8).reshape(outer, shape[self.axis], inner)
         gathered = buffers.get("layer", outer * inner)
         layer = np.frombuffer(gathered, np.uint8).reshape(outer, inner)
+        encoded = buffers.get("encoded", bound(outer * inner))
         for position, key in self.layers:
             np.copyto(layer, whole[:, position])
             sink.tap.elements(key, gathered)
-            sink.put(key, self.codec.encode(gathered))
+            sink.put(key, encoded[: self.codec.encode(gathered, encoded)])
 
-    def _stored(self, buffers: Buffers) -> memoryview:
-        if isinstance(self.value, bytes):
-            return memoryview(self.value)
-        stored = buffers.get("stored", self.value.length)
-        read_extent_into(self.array.folder, self.value, stored)
-        return stored
+
+def stored_bytes(array: StoredArray, value: StoredValue, buffers: Buffers) -> memoryview:
+    """The bytes of one stored value, in the thread's own buffer. Raises `OSError`."""
+    if isinstance(value, bytes):
+        return memoryview(value)
+    stored = buffers.get("stored", value.length)
+    read_extent_into(array.folder, value, stored)
+    return stored
 
 
 def moves(write: Routed) -> Iterator[Move]:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from linen_nnx.convert.engine.routes import Settled
+from linen_nnx.convert.engine.tap import Data
 from linen_nnx.convert.proof.covering import region_of
 from linen_nnx.convert.proof.hashing import Region, Short, digest, digests
 from linen_nnx.convert.proof.measuring import ChunkName
@@ -36,7 +37,7 @@ class ItemTap:
     folder: Path
     taken: Taken
 
-    def stored(self, key: str, value: bytes) -> None:
+    def stored(self, key: str, value: Data) -> None:
         """Digest a chunk as stored."""
         self.taken.stored[self.folder, key] = digest(value)
 

@@ -25,16 +25,8 @@ StoredValue = bytes | Extent
 """A value itself, or where it lies."""
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
-    """A whole database: its values by key, and the files that hold its own nodes."""
-
-    values: dict[str, StoredValue]
-    nodes: frozenset[str]
-
-
-def walk_database(folder: Path) -> Index:
-    """Read the index of the database of `folder`, latest version. Raises `ValueError`."""
+def walk_database(folder: Path) -> dict[str, StoredValue]:
+    """All values of the database of `folder`, latest version, by key. Raises `ValueError`."""
     import tensorstore as ts
 
     base = ts.KvStore.open({"driver": "file", "path": f"{folder}/"}).result()
@@ -42,22 +34,18 @@ def walk_database(folder: Path) -> Index:
     if manifest is None:
         raise ValueError("there is no manifest")
     latest = manifest["versions"][-1]["root"]
-    values: dict[str, StoredValue] = {}
-    nodes: set[str] = set()
-    if "location" in latest:
-        for key, value in _walk(base, latest["location"], b"", nodes):
-            values[key.decode()] = value
-    return Index(values, frozenset(nodes))
+    if "location" not in latest:
+        return {}
+    return {key.decode(): value for key, value in _walk(base, latest["location"], b"")}
 
 
-def _walk(base: Any, location: str, prefix: bytes, nodes: set[str]) -> Iterator[tuple[bytes, StoredValue]]:
+def _walk(base: Any, location: str, prefix: bytes) -> Iterator[tuple[bytes, StoredValue]]:
     import tensorstore as ts
 
-    nodes.add(_extent(location).file)
     node: Any = ts.ocdbt.dump(base, location).result()
     for entry in node["entries"]:
         if node["height"]:
-            yield from _walk(base, entry["location"], prefix + entry["subtree_common_prefix"], nodes)
+            yield from _walk(base, entry["location"], prefix + entry["subtree_common_prefix"])
         elif "inline_value" in entry:
             yield prefix + entry["key"], bytes(entry["inline_value"])
         else:

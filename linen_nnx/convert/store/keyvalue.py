@@ -84,27 +84,22 @@ class Ocdbt:
         """Read the index of the database of `folder`. Raises `StorageError`."""
         self.folder = folder
         try:
-            self._index = walk_database(folder)
+            self._values = walk_database(folder)
         except ValueError as error:
             raise StorageError(f"cannot open the OCDBT database of {folder}: {error}") from error
 
     @property
     def stored(self) -> Mapping[str, StoredValue]:
         """Inline values as they are, others by extent."""
-        return self._index.values
-
-    @property
-    def index_files(self) -> frozenset[str]:
-        """Files that hold nodes of the index."""
-        return self._index.nodes
+        return self._values
 
     def keys(self) -> set[str]:
         """Every key of the latest version."""
-        return set(self._index.values)
+        return set(self._values)
 
     def read(self, keys: Iterable[str]) -> dict[str, bytes]:
         """Inline values at no cost; the others from their files."""
-        found = self._index.values
+        found = self._values
         try:
             return {key: self._bytes(found[key]) for key in keys if key in found}
         except OSError as error:

@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 # What the oracle builds its two environments with: MaxText needs 3.12.
 ORACLE_PYTHON ?= python3.12
+# What the environments of old releases of flax are built with: they know nothing newer.
+OLD_PYTHON ?= python3.11
 # More arguments for pytest (`make test ARGS='-k path'`), the benchmarks or the oracle.
 ARGS   ?=
 
@@ -13,12 +15,12 @@ export PATH
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint type bench docs oracle format clean
+.PHONY: help demo test check lint type bench docs oracle old-writers format clean
 
 RUN := $(VENV)/bin/python -m
 
 help:  ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv-demo/.ready  ## train a small model, save it, convert it both ways and verify (in build/demo)
 	rm -rf build/demo
@@ -46,12 +48,15 @@ docs: .venv-docs/.ready  ## build the manual (in build/docs)
 oracle: $(VENV)/.ready  ## train, convert and resume with MaxText itself (Python 3.12, 5 GB, minutes)
 	$(RUN) tests.oracle --python '$(ORACLE_PYTHON)' $(ARGS)
 
+old-writers: $(VENV)/.ready  ## write test data with flax 0.8.5, 0.10.2, 0.10.7 and 0.11.2 (Python 3.11, 2 GB, minutes)
+	$(RUN) tests.old --python '$(OLD_PYTHON)' $(ARGS)
+
 format: $(VENV)/.ready  ## mend what ruff can mend, and format
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
 clean:  ## remove all that these verbs made
-	rm -rf build dist .venv .venv-demo .venv-docs .venv-oracle-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist .venv .venv-demo .venv-docs .venv-oracle-* .venv-old-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The same on a machine with an accelerator as on one without.

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from linen_nnx.convert.engine.commit import staged, target_problems
 from linen_nnx.convert.engine.execute import Part, execution, parts_of, write_item
@@ -16,8 +17,10 @@ from linen_nnx.convert.proof.receipts import write_receipt
 from linen_nnx.convert.proof.recording import Done, measured, receipt_of
 from linen_nnx.convert.store.location import OWN_FOLDER, Location, absolute, locate
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
+from linen_nnx.convert.store.read import open_array
 from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.convert.surroundings import write_surroundings
+from linen_nnx.convert.twins import twin_problems
 from linen_nnx.convert.validating import differences
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.errors import ConversionError, InvariantError, ProblemsError, StorageError, raise_if
@@ -25,6 +28,7 @@ from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.ops import Origin
 from linen_nnx.schema.options import ConversionOptions
+from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Note, NoteCode, Place, Plan
 from linen_nnx.schema.problem import Problem
 from linen_nnx.schema.receipt import Receipt, Times
@@ -70,6 +74,10 @@ class Opened:
     def routed(self, effort: Effort) -> RoutedPlan:
         """The plan, with what carrying it out will cost."""
         return RoutedPlan.of(self.plan, execution(self.plan, self.parts, self.items, effort))
+
+    def leaf(self, path: KeyPath) -> Any | None:
+        """An array of the source, opened and not read; None for an entry that is none."""
+        return open_array(self.item.arrays[path]) if path in self.item.arrays else None
 
     def _items(self) -> list[OrbaxItem]:
         return [self.item] if self.template is None else [self.item, self.template]
@@ -152,6 +160,7 @@ def convert(
     opened = Opened(
         source, options, template=template, target=target, overwrite=overwrite, step=step, item=item
     )
+    raise_if(twin_problems(opened.plan.drops, opened.leaf), ConversionError)
     progress.start(_nbytes(opened.plan))
     layout = opened.plan.target.layout
 

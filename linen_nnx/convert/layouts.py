@@ -27,7 +27,7 @@ from linen_nnx.schema.maxtext import MaxtextTrainState
 from linen_nnx.schema.nnx import NnxTrainState, ParamsState, Roots, TunixTrainState
 from linen_nnx.schema.ops import Fill, Origin
 from linen_nnx.schema.path import KeyPath
-from linen_nnx.schema.plan import Note, Write
+from linen_nnx.schema.plan import Drop, Note, Write
 from linen_nnx.schema.problem import Problem
 from linen_nnx.schema.wire import Wrapped
 
@@ -42,6 +42,8 @@ class Lifted:
     state: TrainState
     form: Form
     notes: tuple[Note, ...] = ()
+    drops: tuple[Drop, ...] = ()
+    """Entries that stand around the state and are no part of it."""
 
 
 def nnx_roots(layout: Literal[Layout.NNX, Layout.PARAMS, Layout.TUNIX]) -> Roots:

@@ -7,7 +7,16 @@ from linen_nnx.convert.lifting import Where, copied, lift_optimizer, lift_variab
 from linen_nnx.convert.mirrors import Chains
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.inventory import Entry
-from linen_nnx.schema.ir import PARAMS, RNGS, UNKNOWN, OptimizerLeaf, TrainState, Variable, is_field
+from linen_nnx.schema.ir import (
+    PARAMS,
+    RNGS,
+    UNKNOWN,
+    OptimizerLeaf,
+    TrainState,
+    Variable,
+    is_beside,
+    is_field,
+)
 from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.linen import OPT_STATE, STEP, LinenTrainState
 from linen_nnx.schema.linen import PARAMS as PARAMS_BASE
@@ -93,6 +102,8 @@ def form_of_linen(state: LinenTrainState, lifted: TrainState) -> Form:
 def linen_holds(item: Variable | OptimizerLeaf, form: Form) -> bool:
     """Linen has no place for PRNG streams, nor for variables of an unknown collection."""
     slot = item.slot if isinstance(item, Variable) else item.mirrors
+    if isinstance(item, OptimizerLeaf) and is_beside(item.at):
+        return form.nested is not None
     if slot is None or is_field(item):
         return True
     held = form.nested_params or slot.collection in (PARAMS, *form.field_collections)
@@ -107,11 +118,17 @@ def lower_linen(state: TrainState, form: Form) -> Iterator[Write]:
         target = _base(variable.slot.collection, form) + variable.slot.path
         yield Write(target=target, value=variable.leaf.value, op=variable.leaf.op)
     for item in state.optimizer:
-        target = ROOT / item.at.names[0] + item.at[1:] if is_field(item) else OPT_STATE + item.at
+        target = _optimizer_place(item)
         if item.mirrors is not None:
             level = ROOT / item.mirrors.collection if form.nested_params and not is_field(item) else ROOT
             target = target + level + item.mirrors.path
         yield Write(target=target, value=item.leaf.value, op=item.leaf.op)
+
+
+def _optimizer_place(item: OptimizerLeaf) -> KeyPath:
+    if is_beside(item.at):
+        return item.at
+    return ROOT / item.at.names[0] + item.at[1:] if is_field(item) else OPT_STATE + item.at
 
 
 def _base(collection: str, form: Form) -> KeyPath:

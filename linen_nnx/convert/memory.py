@@ -8,7 +8,9 @@ from linen_nnx.convert.converting import with_layout
 from linen_nnx.convert.engine.evaluate import Arrays, evaluate
 from linen_nnx.convert.planner import plan
 from linen_nnx.convert.store.memory_source import MemorySource
+from linen_nnx.convert.twins import twin_problems
 from linen_nnx.schema.array import ArrayValue, Empty, EmptyValue, StringValue
+from linen_nnx.schema.errors import ConversionError, raise_if
 from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.ops import Copy, Origin, Ref
 from linen_nnx.schema.options import ConversionOptions
@@ -71,10 +73,13 @@ def convert_tree(
     template: object = None,
 ) -> Converted:
     """Convert a live tree, and return what its new layout cannot hold beside it."""
-    sources = {Origin.SOURCE: MemorySource(tree)}
+    given = MemorySource(tree)
+    sources = {Origin.SOURCE: given}
     if template is not None:
         sources[Origin.TEMPLATE] = MemorySource(template)
     made = plan(sources[Origin.SOURCE], with_layout(options, to), sources.get(Origin.TEMPLATE))
+
+    raise_if(twin_problems(made.drops, given.opened), ConversionError)
 
     def read(ref: Ref) -> Any:
         return sources[ref.origin].leaf(ref.path)

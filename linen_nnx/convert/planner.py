@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from linen_nnx.convert.collisions import collisions
+from linen_nnx.convert.framing import nested
 from linen_nnx.convert.layouts import Lifted, examine, lower, on_disk
 from linen_nnx.convert.passes.aside import SetAside
 from linen_nnx.convert.passes.optimizer import Depth, FillChains
@@ -21,7 +22,7 @@ from linen_nnx.convert.wrappers import wrap
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.errors import ConversionError, InvariantError, raise_if
 from linen_nnx.schema.inventory import Entry, Inventory
-from linen_nnx.schema.ir import RNGS, TrainState
+from linen_nnx.schema.ir import RNGS, TrainState, is_beside
 from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.ops import Cast, Copy, Origin, Ref, refs
 from linen_nnx.schema.options import Aux, ConversionOptions, Parts
@@ -51,6 +52,7 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
     writes, form, notes = wrap([*lower(state, form)], form, lifted.form, known)
     form = form.model_copy(update={"groups": state.groups})
     _check_lowered(writes, form)
+    writes = nested(writes, form)
     aside, kept = side_writes(state)
     residue = residue_of(lifted.form, earlier, state, form, kept) if options.aux is Aux.KEEP else None
     try:
@@ -59,7 +61,7 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
             target=form,
             inputs=_inputs(source, template, [*writes, *aside]),
             writes=(*writes, *aside),
-            drops=tuple(ran.drops),
+            drops=(*lifted.drops, *ran.drops),
             notes=(*lifted.notes, *ran.notes, *notes, *_no_rngs(lifted, state, layout)),
             residue=residue,
         )
@@ -151,7 +153,9 @@ def _check_step(state: TrainState, source: Source) -> None:
 def _check_lowered(writes: list[Write], form: Form) -> None:
     """What was lowered parses as its layout; anything else is our own fault."""
     try:
-        inventory = Inventory.of(Entry(path=write.target, value=write.value) for write in writes)
+        inventory = Inventory.of(
+            Entry(path=write.target, value=write.value) for write in writes if not is_beside(write.target)
+        )
     except ValidationError as error:
         problem = Problem(code=Code.TWO_WRITERS, expected="each target once", found=str(error))
         raise InvariantError("lowering", [problem]) from error

@@ -1,9 +1,10 @@
 """From a source to the intermediate representation: by its own record where it has one, else by its looks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from linen_nnx.convert.checking import layer_problems, layout_problems, state_problems
 from linen_nnx.convert.detect import detect
+from linen_nnx.convert.framing import Framed, framed
 from linen_nnx.convert.layouts import AnyState, Lifted, examine, lift
 from linen_nnx.convert.side import with_side
 from linen_nnx.convert.store.protocol import Side, Source
@@ -23,6 +24,8 @@ class Read:
     detection: Detection
     wire: AnyState
     problems: list[Problem]
+    framed: Framed
+    """The entries as the layout's reader took them; paths of problems are theirs until `on_disk`."""
 
 
 def read_entries(inventory: Inventory, side: Side | None, layout: Layout | None = None) -> Read:
@@ -31,30 +34,43 @@ def read_entries(inventory: Inventory, side: Side | None, layout: Layout | None 
     What wrote the item may have left a record of its form: that decides, and not what the item looks like,
     unless the item contradicts it.
     """
+    inside = framed(inventory)
+    inventory = inside.inventory
     form = None if side is None else side.residue.form
     if form is None or layout not in (None, form.layout):
-        detection = detect(inventory) if layout is None else Detection(layout=layout)
-        return Read(detection, *examine(inventory, detection.layout))
+        found = detect(inventory) if layout is None else Detection(layout=layout)
+        detection = found.model_copy(update={"evidence": (*found.evidence, *inside.evidence)})
+        return Read(detection, *examine(inventory, detection.layout), inside)
     wrapped, problems = recorded(form, inventory)
     wire, others = examine(inventory, form.layout, wrapped)
     overtaken = _overtaken(inventory, form.layout) if others else []
-    return Read(_on_record(form), wire, [*overtaken, *problems, *others])
+    return Read(_on_record(form), wire, [*overtaken, *problems, *others], inside)
 
 
 def lift_source(source: Source, layout: Layout | None = None, origin: Origin = Origin.SOURCE) -> Lifted:
     """Read a source into the intermediate representation, with what lies beside it."""
-    inventory = source.inventory
-    read = read_entries(inventory, source.side, layout)
+    read = read_entries(source.inventory, source.side, layout)
+    inside, inventory = read.framed, read.framed.inventory
     if read.problems:
-        raise LayoutError(layout_problems(read.wire, read.problems, inventory))
+        raise LayoutError(inside.on_disk(layout_problems(read.wire, read.problems, inventory)))
     routes = {} if source.side is None else {r.path: r.collection for r in source.side.residue.routes}
-    lifted = lift(read.wire, inventory, routes, origin)
+    lifted = _unframed(lift(read.wire, inventory, routes, origin), inside, origin)
     if origin is Origin.SOURCE:
-        lifted = Lifted(with_side(lifted.state, source.side), lifted.form, lifted.notes)
+        lifted = replace(lifted, state=with_side(lifted.state, source.side))
     if problems := state_problems(lifted):
         # Refused in any case: then say of the layers too what is wrong with them.
-        raise LayoutError([*problems, *layer_problems(lifted)])
+        raise LayoutError(inside.on_disk([*problems, *layer_problems(lifted)]))
     return lifted
+
+
+def _unframed(lifted: Lifted, inside: Framed, origin: Origin) -> Lifted:
+    """The state with its paths on disk, and with what was taken off around it."""
+    return replace(
+        lifted,
+        state=inside.placed(lifted.state, origin),
+        form=lifted.form.model_copy(update={"nested": inside.nested}),
+        drops=inside.dropped(origin),
+    )
 
 
 def _on_record(form: Form) -> Detection:

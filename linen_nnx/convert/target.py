@@ -57,6 +57,7 @@ def target_form(layout: Layout, source: Form, known: Form | None, options: Conve
         layout=layout,
         leaves=leaves,
         base=known.base if known else False,
+        nested=known.nested if known else None,
         nested_params=known.nested_params if known else True,
         empties=known.empties if known else (),
         collections=known.collections if known else (),

@@ -42,7 +42,8 @@ def validate(
     read: Read | None = None
     try:
         read = read_entries(inventory, side, None if layout is None else Layout(layout))
-        problems += layout_problems(read.wire, read.problems, inventory)
+        inside = read.framed
+        problems += inside.on_disk(layout_problems(read.wire, read.problems, inside.inventory))
     except ProblemsError as error:
         problems += error.problems
     expected = _expected(against)
@@ -50,7 +51,7 @@ def validate(
         case None:
             return problems
         case Spec():
-            return [*problems, *_spec_problems(inventory, read, expected)]
+            return [*problems, *_spec_problems(read, expected)]
         case Inventory():
             return [*problems, *differences(inventory, expected)]
         case _:
@@ -66,9 +67,11 @@ def _expected(against: object) -> Spec | Inventory | None:
     return _entries(against, None, None)[0]
 
 
-def _spec_problems(inventory: Inventory, read: Read | None, spec: Spec) -> list[Problem]:
+def _spec_problems(read: Read | None, spec: Spec) -> list[Problem]:
     """Entries that form no state have no addresses to compare; what is wrong with them is said already."""
-    return [] if read is None or read.problems else spec_problems(lift(read.wire, inventory, {}), spec)
+    if read is None or read.problems:
+        return []
+    return read.framed.on_disk(spec_problems(lift(read.wire, read.framed.inventory, {}), spec))
 
 
 def _entries(

@@ -15,6 +15,9 @@ from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Note, NoteCode
 
 BATCH_STATS = "batch_stats"
+CACHE = "cache"
+_CACHED = ("cached_key", "cached_value", "cache_index")
+"""What attention keeps to decode: they come together."""
 _STATISTICS = {"mean": BATCH_STATS, "var": BATCH_STATS}
 """BatchNorm's running statistics: they come in this pair."""
 _NAMED = {"tid2eid": "Tid2EidVar"}
@@ -51,6 +54,8 @@ def classify(model: Sequence[Entry], trained: set[KeyPath], known: Mapping[KeyPa
             collections[path] = _NAMED[path.names[-1]]
         elif trained and path.names[-2:] == _GATE_BIAS:
             collections[path] = MOE_BIAS
+        elif _is_cache(path, names):
+            collections[path] = CACHE
         elif trained and isinstance(entry.value, ArrayValue):
             collections[path] = UNKNOWN
             unknown.append(path)
@@ -84,3 +89,7 @@ def _is_statistic(path: KeyPath, names: set[KeyPath]) -> bool:
     return (
         len(path) > 0 and path.names[-1] in _STATISTICS and all(path[:-1] / n in names for n in _STATISTICS)
     )
+
+
+def _is_cache(path: KeyPath, names: set[KeyPath]) -> bool:
+    return len(path) > 0 and path.names[-1] in _CACHED and all(path[:-1] / n in names for n in _CACHED)

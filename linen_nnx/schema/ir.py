@@ -99,6 +99,15 @@ def read_address(path: KeyPath) -> Slot | tuple[KeyPath, Slot | None] | None:
     return path[1:end], Slot(collection=path.names[end + 1], path=path[end + 2 :])
 
 
+BESIDE = AttributeKey("beside")
+"""Begins the place of what stands beside a state that has a key of its own, such as a configuration."""
+
+
+def is_beside(at: KeyPath) -> bool:
+    """Whether a place is beside the state."""
+    return at.keys[:1] == (BESIDE,)
+
+
 def is_field(item: Variable | OptimizerLeaf) -> bool:
     """Whether a leaf belongs to a field of a `TrainState` subclass, not to the optimizer."""
     return isinstance(item, OptimizerLeaf) and len(item.at) > 0 and isinstance(item.at.keys[0], AttributeKey)

@@ -151,6 +151,8 @@ class Form(Model):
     wrapped: tuple[KeyPath, ...] = ()
     """Leaves under a last key `value`, by their paths without it, where `leaves` does not tell: those of
     mixed NNX leaves, and those that stand in a flax box in a Linen state."""
+    nested: str | None = None
+    """Linen: the key of a dict under which the state stands."""
     layer_names: LayerNames | None = None
     groups: tuple[LayerGroup, ...] = ()
     step: ArrayValue | None = None

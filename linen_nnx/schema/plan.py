@@ -43,6 +43,11 @@ class DropRule(StrEnum):
     NO_KEEP_AUX = "no-keep-aux"
     PARAMS_ONLY = "params-only"
     FROM_TEMPLATE = "from-template"
+    SECOND_MODEL = "second-model"
+    GRAPHDEF = "graphdef"
+    MODULE_STATE = "module-state"
+    SOWN = "sown"
+    ABSENT = "absent"
 
     @property
     def reason(self) -> str:
@@ -54,6 +59,16 @@ class DropRule(StrEnum):
                 return "only parameters were asked for"
             case DropRule.FROM_TEMPLATE:
                 return "the template's value was taken"
+            case DropRule.SECOND_MODEL:
+                return "the optimizer's own copy of the model; conversion checks that it equals the model"
+            case DropRule.GRAPHDEF:
+                return "the place of a graphdef, which no checkpoint holds"
+            case DropRule.MODULE_STATE:
+                return "what flax notes of a Module in memory; it holds nothing"
+            case DropRule.SOWN:
+                return "intermediates of one forward pass"
+            case DropRule.ABSENT:
+                return "a variable that is absent: it holds None"
 
 
 class Drop(Model):

@@ -3,6 +3,8 @@
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from linen_nnx.convert.engine.evaluate import Array, Arrays, NumpyArrays, numpy_dtype, piece
 from linen_nnx.schema.array import ArrayValue, DType, Holder
 from linen_nnx.schema.inventory import Entry, Inventory
@@ -28,6 +30,17 @@ class MemorySource:
     def leaf(self, path: KeyPath) -> Any:
         """The object at `path`."""
         return self._leaves[path]
+
+    def opened(self, path: KeyPath) -> Any | None:
+        """The array at `path` with its key data, if it has values; None for what is none."""
+        leaf: Any = self._leaves[path]
+        if not isinstance(self.inventory.by_path[path], ArrayValue) or _is_spec(leaf):
+            return None
+        if str(getattr(leaf, "dtype", "")).startswith("key<"):
+            import jax
+
+            return jax.random.key_data(leaf)
+        return leaf if hasattr(leaf, "shape") else np.asarray(leaf)
 
     def scalar(self, path: KeyPath) -> int | None:
         """The value of an integer scalar; None for a spec without a value."""

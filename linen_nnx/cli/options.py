@@ -10,7 +10,9 @@ from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout, Leaves
 from linen_nnx.schema.options import Aux, ConversionOptions, Direction, Parts
 from linen_nnx.schema.routing import Effort, Transfer
 
-Source = Annotated[Path, typer.Argument(help="A run, step or item folder.", show_default=False)]
+Source = Annotated[
+    Path, typer.Argument(help="A run, step or item folder, or a legacy file of flax.", show_default=False)
+]
 Step = Annotated[int | None, typer.Option("--step", help="The step of a run folder. [default: the latest]")]
 Item = Annotated[str | None, typer.Option("--item", help="The item of a step folder, where it has several.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; `schema` describes it.")]

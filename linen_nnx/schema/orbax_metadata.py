@@ -170,6 +170,8 @@ class StorageForm(Model):
     zarr_format: Annotated[int, Field(ge=2, le=3)]
     stores_fill_values: bool = True
     """False: a chunk that is not there is all fill value (zero), legally. True: it is a loss."""
+    legacy: bool = False
+    """It is a msgpack file of flax; the rest says how a conversion of it is written."""
 
 
 def tree_entry(

@@ -19,8 +19,21 @@ from linen_nnx.schema.plan import DropRule
 from tests.old.archives import ERAS, Era, unpack
 from tests.support.checkpoints import save_item
 
-NAMES = ("both", "state", "split", "optimizer", "pure", "module", "cache", "linen", "nested", "saved")
-LINEN = ("linen", "nested", "saved")
+NAMES = (
+    "both",
+    "state",
+    "split",
+    "optimizer",
+    "pure",
+    "module",
+    "cache",
+    "linen",
+    "nested",
+    "saved",
+    "msgpack",
+    "chunked",
+)
+LINEN = ("linen", "nested", "saved", "msgpack", "chunked")
 
 
 @pytest.fixture(scope="module", params=ERAS, ids=lambda era: f"flax-{era.flax}")

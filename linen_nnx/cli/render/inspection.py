@@ -19,7 +19,10 @@ def inspection(found: Inspection) -> None:
             print(f"           - not {against.layout.value}: {against.reason}")
     print(f"step       {'none' if found.step is None else found.step}")
     storage = "OCDBT" if found.storage.ocdbt else "a folder an array"
-    print(f"storage    {storage}, zarr v{found.storage.zarr_format}")
+    if found.storage.legacy:
+        print("storage    a msgpack file of flax.serialization")
+    else:
+        print(f"storage    {storage}, zarr v{found.storage.zarr_format}")
     _parts(found)
     for group in found.groups:
         print(f"layers     {group_text(group)}")

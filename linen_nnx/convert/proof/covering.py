@@ -61,6 +61,8 @@ def chunk_regions(arrays: Iterable[StoredArray]) -> Iterator[Region]:
 def files_of(location: Location) -> Iterator[StoredFile]:
     """Every file of the items of a state but their receipt, and the step's own metadata."""
     receipt = location.item / OWN_FOLDER / RECEIPT_FILE
+    if location.item.is_file():
+        yield StoredFile(Level.ITEM, location.item.name, location.item)
     for part in location.items:
         level = Level.ITEM if part.folder == location.item else Level.STEP
         base = level_folder(location, level)

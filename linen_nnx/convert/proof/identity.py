@@ -23,7 +23,8 @@ _NAMES = ITEM_FILES | {OCDBT_MANIFEST}
 
 def identity(location: Location) -> Identity:
     """Of the state at `location`. Reads its files of metadata. Raises `StorageError`."""
-    files = [file for file in files_of(location) if _is_metadata(file)]
+    legacy = location.item.is_file()
+    files = [file for file in files_of(location) if legacy or _is_metadata(file)]
     regions = {file: Region(file.file, 0, file.file.stat().st_size) for file in files}
     found = hashed(list(regions.values()), None)
     folders = {location.step or location.item, location.item}

@@ -55,7 +55,8 @@ def read_receipt(item: Path) -> Receipt | Seal | None:
     file = receipt_file(item)
     try:
         text = file.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        # A legacy checkpoint is a file, and has no folder of ours.
         return None
     except OSError as error:
         raise StorageError(str(error)) from error

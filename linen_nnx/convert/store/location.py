@@ -98,6 +98,8 @@ def locate(path: Path, step: int | None = None, item: str | None = None) -> Loca
     """Find the item of `path`. Raises `CheckpointError` where there is none, or more than one."""
     path = absolute(path)
     _refuse_uncommitted(path)
+    if _is_legacy(path):
+        return Location(item=path)
     if not path.is_dir():
         raise _not_a_checkpoint(path, "a file" if path.exists() else "nothing")
     if (path / METADATA_FILE).is_file():
@@ -108,6 +110,8 @@ def locate(path: Path, step: int | None = None, item: str | None = None) -> Loca
     if not steps:
         raise _not_a_checkpoint(path, _what_lies_in(path))
     chosen = _choose(base, steps, step)
+    if chosen.is_file():
+        return Location(item=chosen)
     return _in_step(chosen, item, path)
 
 
@@ -132,12 +136,25 @@ def _step_number(path: Path) -> int | None:
 
 
 def _steps(base: Path) -> dict[int, Path]:
-    numbered = {_step_number(child): child for child in base.iterdir() if child.is_dir()}
+    numbered = {_step_number(child): child for child in base.iterdir()}
     return {
         number: child
         for number, child in numbered.items()
-        if number is not None and not _is_temporary(child.name) and _items(child, or_itself=True)
+        if number is not None and not _is_temporary(child.name) and _holds_state(child)
     }
+
+
+def _holds_state(step: Path) -> bool:
+    return bool(_items(step, or_itself=True)) if step.is_dir() else _is_legacy(step)
+
+
+def _is_legacy(path: Path) -> bool:
+    """Whether it is a file of `flax.serialization`: one that begins with a map of msgpack."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        first = file.read(1)
+    return first != b"" and (0x80 <= first[0] <= 0x8F or first[0] in (0xDE, 0xDF))
 
 
 def _choose(base: Path, steps: dict[int, Path], step: int | None) -> Path:

@@ -60,6 +60,11 @@ class OrbaxItem:
 def open_item(location: Location) -> OrbaxItem:
     """Open a state. What leaves the rest readable stands in `problems`; else raises `CheckpointError`."""
     parts = location.items
+    if location.item.is_file():
+        # Here, since few have such a file, and msgpack need not be imported for others.
+        from linen_nnx.convert.store.msgpack_source import open_msgpack
+
+        return open_msgpack(location)
     if len(parts) == 1:
         return _open_one(location)
     opened = [(part.prefix, _open_one(Location(item=part.folder))) for part in parts]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from linen_nnx.convert.store.extents import StoredValue
 from linen_nnx.convert.store.keyvalue import KeyValues, ocdbt_spec
@@ -30,10 +30,21 @@ class StoredArray:
         return self.store.stored.get(f"{self.name}/{self.zarr.chunk_key(index)}")
 
 
+@runtime_checkable
+class Opener(Protocol):
+    """A store that opens its arrays itself: they are in no format that tensorstore reads."""
+
+    def opened(self, stored: StoredArray) -> Any:
+        """The array as tensorstore has it."""
+        ...
+
+
 def open_array(stored: StoredArray) -> Any:
     """Open a stored array on its known metadata; nothing is read. Raises `StorageError`."""
     import tensorstore as ts
 
+    if isinstance(stored.store, Opener):
+        return stored.store.opened(stored)
     if stored.storage.ocdbt:
         kvstore = ocdbt_spec(stored.folder, f"{stored.name}/")
     else:

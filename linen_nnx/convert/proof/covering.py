@@ -89,10 +89,11 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def spans_outside(size: int, taken: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Offset and length of each run of a file of `size` bytes that no (offset, length) of `taken` holds."""
+    if size == 0:
+        # An empty file has a digest too.
+        yield 0, 0
     at = 0
-    for offset, length in sorted(taken):
-        if offset > at:
-            yield at, offset - at
+    for offset, length in [*sorted(taken), (size, 0)]:
+        if (end := min(offset, size)) > at:
+            yield at, end - at
         at = max(at, offset + length)
-    if at < size or size == 0:
-        yield at, size - at

@@ -60,9 +60,12 @@ def measure(
 
 
 def measure_files(item: OrbaxItem, *, besides: Collection[Path] = ()) -> tuple[FileDigest, ...]:
-    """Of files alone, and not of those that hold chunks."""
+    """Of files alone; of those that hold chunks the size, so that none of their bytes is read."""
     chunks = {region.file for region in chunk_regions(arrays_of(item).values())}
-    files = _files(item.location, (), {*besides, *chunks})
+    files = {
+        file: [] if file.file in chunks else spans
+        for file, spans in _files(item.location, (), besides).items()
+    }
     found = hashed([region for spans in files.values() for region in spans], None)
     return tuple(_file(file, spans, found) for file, spans in files.items())
 

@@ -1,0 +1,48 @@
+"""Every byte of a file has one place."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linen_nnx.convert.proof.covering import spans_outside
+from linen_nnx.convert.proof.hashing import Region, Short, digests
+from linen_nnx.schema.errors import StorageError
+
+HALF = st.integers(0, 3_000_000)
+
+
+@given(st.integers(0, 60), st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20)), max_size=6))
+def test_spans_are_all_that_no_chunk_holds(size: int, taken: list[tuple[int, int]]) -> None:
+    spans = list(spans_outside(size, taken))
+    covered = Counter(at for offset, length in spans for at in range(offset, offset + length))
+    chunks = {at for offset, length in taken for at in range(offset, offset + length)}
+    assert covered == Counter(set(range(size)) - chunks)
+    assert spans == sorted(spans)
+    assert all(length for _, length in spans) or (size == 0 and spans == [(0, 0)])
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(HALF, HALF), max_size=5), st.integers(1, 3))
+def test_digests_are_those_of_the_bytes(
+    tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[int, int]], workers: int
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "random"
+    if not file.exists():
+        file.write_bytes(os.urandom(6_000_000))
+    data = file.read_bytes()
+    regions = [Region(file, *pair) for pair in pairs]
+    expected = {r: blake3(data[r.offset : r.offset + r.length]).hexdigest() for r in regions}
+    assert digests(regions, workers) == expected
+
+
+def test_a_file_that_ends_too_soon_is_told_apart_from_one_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "short").write_bytes(b"1234")
+    short, gone = Region(tmp_path / "short", 2, 5), Region(tmp_path / "gone", 0, 1)
+    assert {type(found) for found in digests([short, gone]).values()} == {Short}
+    with pytest.raises(StorageError, match="cannot read"):
+        digests([Region(tmp_path, 0, 1)])

@@ -1,0 +1,107 @@
+"""`seal` writes one file, which no reader of orbax minds."""
+
+from pathlib import Path
+
+import orbax.checkpoint as ocp
+import pytest
+
+from linen_nnx import CheckpointError, Receipt, Seal, convert, seal, verify
+from linen_nnx.convert.proof.receipts import read_receipt
+from linen_nnx.schema.problem import Code
+from linen_nnx.schema.receipt import Digested
+from tests.proof.checkpoints import flip
+from tests.support.checkpoints import STORAGES, Storage, files_of, random_tree, save_item
+from tests.support.entries import differences, read
+from tests.support.small import PLAIN, delete_stored, item_of, linen, native, save
+
+OWN = "2/items/linen_nnx"
+
+
+@pytest.mark.parametrize("storage", STORAGES, ids=str)
+def test_the_receipt_is_the_only_file_written_and_orbax_restores_as_before(
+    storage: Storage, tmp_path: Path
+) -> None:
+    run = save(native(), tmp_path, storage)
+    before, entries = files_of(run), read(item_of(run))
+    done = seal(run)
+    after = files_of(run)
+    assert set(after) - set(before) == {OWN, f"{OWN}/receipt.json"}
+    assert {name: after[name] for name in before} == before
+    assert differences(read(item_of(run)), entries) == []
+    assert isinstance(done, Seal)
+    assert read_receipt(item_of(run)) == done
+    assert verify(run) == []
+
+
+def test_a_manager_goes_on_with_a_sealed_run(tmp_path: Path) -> None:
+    run = save(linen(), tmp_path, Storage())
+    seal(run)
+    with ocp.CheckpointManager(run, item_names=("items",)) as manager:
+        assert manager.all_steps() == [2]
+        tree = manager.restore(2, args=ocp.args.Composite(items=ocp.args.PyTreeRestore()))["items"]
+        manager.save(3, args=ocp.args.Composite(items=ocp.args.PyTreeSave(tree)))
+    assert [p.code for p in verify(run)] == [Code.NOT_SEALED]
+    assert verify(run, step=2) == []
+
+
+def test_a_standard_handler_restores_a_sealed_item(tmp_path: Path) -> None:
+    item = save_item(random_tree(linen(), "standard"), tmp_path / "item")
+    seal(item)
+    with ocp.StandardCheckpointer() as checkpointer:
+        restored = checkpointer.restore(item)
+    assert set(restored) == {"step", "params", "opt_state"}
+
+
+def test_what_is_sealed_already_is_sealed_anew_on_request_alone(tmp_path: Path) -> None:
+    run = save(linen(), tmp_path, PLAIN)
+    first = seal(run)
+    with pytest.raises(CheckpointError) as caught:
+        seal(run)
+    assert [problem.code for problem in caught.value.problems] == [Code.ALREADY_SEALED]
+    flip(item_of(run) / "step" / "0", 3)
+    assert verify(run) != []
+    second = seal(run, overwrite=True)
+    assert verify(run) == []
+    assert first.digest != second.digest
+
+
+def test_a_damaged_receipt_can_be_replaced(tmp_path: Path) -> None:
+    run = save(linen(), tmp_path, PLAIN)
+    seal(run)
+    flip(run / OWN / "receipt.json", 999)
+    assert isinstance(seal(run, overwrite=True), Seal)
+    assert verify(run) == []
+
+
+def test_a_conversion_is_still_told_when_its_target_is_sealed_anew(tmp_path: Path) -> None:
+    run = save(native(), tmp_path, PLAIN)
+    done = convert(run, tmp_path / "target", "linen", digest=False)
+    assert [problem.code for problem in verify(tmp_path / "target")] == [Code.NOT_SEALED]
+    again = seal(tmp_path / "target", overwrite=True)
+    assert verify(tmp_path / "target") == verify(tmp_path / "target", against=run) == []
+    assert isinstance(again, Receipt)
+    assert (done.digested, again.digested) == (Digested.NEVER, Digested.SEALED)
+    assert (again.plan_digest, again.drops, again.source_identity) == (
+        done.plan_digest,
+        done.drops,
+        done.source_identity,
+    )
+    assert [entry.op for entry in again.entries] == [entry.op for entry in done.entries]
+
+
+def test_what_has_faults_is_not_sealed_and_nothing_is_written(tmp_path: Path) -> None:
+    run = save(linen(), tmp_path, Storage(ocdbt=True, zarr_format=2))
+    delete_stored(run, "params.params.token_embedder.embedding/0")
+    before = files_of(run)
+    with pytest.raises(CheckpointError) as caught:
+        seal(run)
+    assert [problem.code for problem in caught.value.problems] == [Code.CHUNK_MISSING]
+    assert files_of(run) == before
+
+
+def test_a_sealed_source_is_converted_as_any_other(tmp_path: Path) -> None:
+    run = save(linen(), tmp_path, Storage())
+    done = seal(run)
+    receipt = convert(run, tmp_path / "target", "nnx")
+    assert receipt.source_identity.receipt == done.digest
+    assert verify(tmp_path / "target", run, restore=True) == []

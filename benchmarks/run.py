@@ -12,6 +12,8 @@ from pathlib import Path
 from benchmarks.measure import Cost, empty, median, run
 from benchmarks.planning import measure as measure_plans
 from benchmarks.states import Form
+from benchmarks.verifying import measure as measure_readings
+from benchmarks.verifying import table as table_of_readings
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 START, END = "<!-- results -->", "<!-- end of results -->"
@@ -37,11 +39,14 @@ class Arm:
         return [sys.executable, "-m", module, *verb, str(source), str(target), *self.options]
 
 
+STACK = Arm("stack by chunk, link", False, ("--to", "nnx", "--scan-layers", "--transfer", "link"))
 ARMS = (
     Arm(BASE, False),
     Arm("rename, link", False, ("--to", "nnx", "--transfer", "link")),
+    Arm("rename, link, no digests", False, ("--to", "nnx", "--transfer", "link", "--no-digest")),
     Arm("rename, copy", False, ("--to", "nnx")),
-    Arm("stack by chunk, link", False, ("--to", "nnx", "--scan-layers", "--transfer", "link")),
+    Arm("rename, copy, no digests", False, ("--to", "nnx", "--no-digest")),
+    STACK,
     Arm("stack by chunk, copy", False, ("--to", "nnx", "--scan-layers")),
     Arm("unstack by chunk, link", None, ("--to", "linen", "--no-scan-layers", "--transfer", "link")),
     Arm("unstack, decoded", True, ("--to", "nnx", "--no-scan-layers")),
@@ -67,13 +72,15 @@ def prepare(form: Form, work: Path) -> dict[bool | None, Path]:
         ]
         run([*command, "--scanned"] if scanned else command, work / "log")
     sources[None] = work / "stacked-by-chunk"
-    run(ARMS[3].command(sources[False], sources[None]), work / "log")
+    run(STACK.command(sources[False], sources[None]), work / "log")
     return sources
 
 
-def compare(form: Form, work: Path, rounds: int, slow_rounds: int) -> dict[Arm, list[Cost]]:
+def compare(
+    form: Form, sources: dict[bool | None, Path], work: Path, rounds: int, slow_rounds: int
+) -> dict[Arm, list[Cost]]:
     """All arms in turn, `rounds` times; the slow ones `slow_rounds` times."""
-    sources, target = prepare(form, work), work / "target"
+    target = work / "target"
     costs: defaultdict[Arm, list[Cost]] = defaultdict(list)
     for at in range(rounds):
         for arm in ARMS:
@@ -140,7 +147,9 @@ def main() -> None:
         for size in given.gigabytes:
             work = Path(tempfile.mkdtemp(dir=given.folder))
             form = Form(size, dtype, False, given.zarr)
-            lines += table(form, compare(form, work, given.rounds, given.slow_rounds))
+            sources = prepare(form, work)
+            lines += table(form, compare(form, sources, work, given.rounds, given.slow_rounds))
+            lines += table_of_readings(measure_readings(sources[False], work, given.rounds))
             shutil.rmtree(work)
             print("\n".join(lines), flush=True)
     work = Path(tempfile.mkdtemp(dir=given.folder))

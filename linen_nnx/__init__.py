@@ -11,6 +11,8 @@ from linen_nnx.version import __version__
 
 if TYPE_CHECKING:
     from linen_nnx.cli.page.report import report
+    from linen_nnx.convert.compare.differing import diff
+    from linen_nnx.convert.compare.fingerprint import fingerprint
     from linen_nnx.convert.converting import convert, plan
     from linen_nnx.convert.inspecting import inspect
     from linen_nnx.convert.memory import Converted, LeftOutWarning, convert_tree, to_linen, to_nnx
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "cli.page.report": ("report",),
+    "convert.compare.differing": ("diff",),
+    "convert.compare.fingerprint": ("fingerprint",),
     "convert.converting": ("convert", "plan"),
     "convert.inspecting": ("inspect",),
     "convert.memory": ("Converted", "LeftOutWarning", "convert_tree", "to_linen", "to_nnx"),
@@ -138,6 +142,8 @@ __all__ = [
     "__version__",
     "convert",
     "convert_tree",
+    "diff",
+    "fingerprint",
     "inspect",
     "inventory_of",
     "plan",

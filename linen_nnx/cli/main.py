@@ -19,6 +19,7 @@ from linen_nnx.cli import (
     validate,
     verify,
 )
+from linen_nnx.cli import convert, demo, diff, inspect, plan, render, schema, seal, validate, verify
 from linen_nnx.cli.exits import Exit, exit_of
 from linen_nnx.version import __version__
 
@@ -44,6 +45,7 @@ COMMANDS = (
 """In the order in which the help lists them."""
 
 for command in COMMANDS:
+for command in (inspect, validate, plan, convert, diff, verify, seal, schema, demo):
     app.command(name=command.NAME)(command.run)
 
 

@@ -1,5 +1,6 @@
 """The only room that formats: results to stdout, all that is for people to stderr. One file a kind."""
 
+from linen_nnx.cli.render.difference import difference
 from linen_nnx.cli.render.inspection import flat, inspection, tree
 from linen_nnx.cli.render.out import (
     error,
@@ -14,6 +15,7 @@ from linen_nnx.cli.render.out import (
 from linen_nnx.cli.render.plan import plan, receipt, sealed
 
 __all__ = [
+    "difference",
     "error",
     "flat",
     "inspection",

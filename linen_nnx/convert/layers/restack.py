@@ -118,17 +118,13 @@ def restack(leaves: Mapping[KeyPath, Leaf], how: Restacking) -> Restacked:
         if place in how.renames:
             renamed[how.renames[place] + path[len(place) :]] = leaf
             continue
-        if fault := _not_stacked(path, leaf, [index for _, index in how.places[place]], how.axis_before):
-            faults.append(fault)
-            continue
-        for layer, index in how.places[place]:
-            one = leaf
-            for position in index:
-                one = _take(one, how.axis_before, position)
-            rest = path[len(place) :]
-            if layer in layers[rest]:
-                faults.append(_twice(path, leaf))
-            layers[rest][layer] = one
+        match taken_apart(path, place, leaf, how):
+            case Problem() as fault:
+                faults.append(fault)
+            case found:
+                rest = path[len(place) :]
+                faults.extend(_twice(path, leaf) for layer in found if layer in layers[rest])
+                layers[rest].update(found)
     out = Restacked(renamed, {}, [], faults)
     stacks: dict[KeyPath, dict[Index, int]] = defaultdict(dict)
     for layer, slot in enumerate(table(how.after)):
@@ -137,6 +133,20 @@ def restack(leaves: Mapping[KeyPath, Leaf], how: Restacking) -> Restacked:
         for path, wanted in stacks.items():
             _put_together(path, rest, wanted, by_layer, how, out)
     return out
+
+
+def taken_apart(path: KeyPath, place: KeyPath, leaf: Leaf, how: Restacking) -> dict[int, Leaf] | Problem:
+    """The layers that a leaf below `place` holds, by number; or why it cannot be taken apart."""
+    found = how.places[place]
+    if fault := _not_stacked(path, leaf, [index for _, index in found], how.axis_before):
+        return fault
+    layers = {}
+    for layer, index in found:
+        one = leaf
+        for position in index:
+            one = _take(one, how.axis_before, position)
+        layers[layer] = one
+    return layers
 
 
 def _not_stacked(path: KeyPath, leaf: Leaf, indices: Sequence[Index], axis: int) -> Problem | None:

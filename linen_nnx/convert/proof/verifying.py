@@ -4,7 +4,7 @@ import errno
 from dataclasses import dataclass
 from pathlib import Path
 
-from linen_nnx.convert.comparing import value_problems
+from linen_nnx.convert.compare.against import value_problems
 from linen_nnx.convert.proof.holding import receipt_problems
 from linen_nnx.convert.proof.receipts import read_receipt, receipt_file
 from linen_nnx.convert.restoring import restore_problems
@@ -18,6 +18,7 @@ from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Place
 from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.receipt import Digested, Receipt, Seal
+from linen_nnx.schema.routing import Effort
 
 
 def verify(
@@ -84,7 +85,7 @@ def _problems(
     if opened is None or problems:
         return problems
     if against is not None:
-        problems += value_problems(open_item(locate(Path(against))), opened)
+        problems += value_problems(open_item(locate(Path(against))), opened, Effort(workers=workers))
     if restore:
         problems += restore_problems(opened, _logical(receipt))
     if against is None and (receipt is None or receipt.digested is Digested.NEVER):

@@ -1,0 +1,1 @@
+"""Two checkpoints of any layouts, held against each other through the intermediate representation."""

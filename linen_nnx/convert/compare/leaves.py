@@ -1,0 +1,130 @@
+"""The leaves of a state under names that do not depend on its layout: every layer taken apart.
+
+Nothing is refused here: what cannot be taken apart keeps the name and the shape that it has.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from linen_nnx.convert.layers.names import One, read, unstacked_path
+from linen_nnx.convert.layers.recognise import recount
+from linen_nnx.convert.layers.restack import Restacking, taken_apart
+from linen_nnx.convert.passes.layers import AUX_AXIS
+from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.inspection import PartName
+from linen_nnx.schema.ir import PARAMS, REFERENCE, RNGS, Leaf, OptimizerLeaf, Slot, TrainState, Variable
+from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerStacking
+from linen_nnx.schema.path import ROOT, KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The layer that a leaf stands in, and the leaf's path inside it."""
+
+    group: KeyPath
+    number: int
+    rest: KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One leaf of a state. `field` is the optimizer's field (`[0]/mu`) that it belongs to, if it is one."""
+
+    part: PartName
+    collection: str | None
+    path: KeyPath
+    """Inside the model; for an optimizer leaf that mirrors nothing, the root."""
+    field: KeyPath | None
+    layer: Layer | None
+    leaf: Leaf
+
+    @property
+    def is_rng(self) -> bool:
+        """Whether it belongs to a stream of random numbers."""
+        value = self.leaf.value
+        typed = isinstance(value, ArrayValue) and value.spec.key_impl is not None
+        return self.part is PartName.AUX and (self.collection == RNGS or typed)
+
+
+def named(state: TrainState, axis: int | None) -> list[Named]:
+    """Every leaf of `state`; `axis` is the layer axis of groups whose shapes do not prove it."""
+    apart = _Apart(state, axis)
+    step = [Named(PartName.STEP, None, ROOT / "step", None, None, state.step)] if state.step else []
+    kept = state.aside
+    variables = [*state.variables, *(v for v in kept if isinstance(v, Variable))]
+    optimizer = [*state.optimizer, *(o for o in kept if isinstance(o, OptimizerLeaf))]
+    return [*step, *apart.variables(variables), *apart.optimizer(optimizer)]
+
+
+def ambiguous(groups: Sequence[LayerGroup]) -> list[LayerGroup]:
+    """The groups that are stacked on one of several axes: shapes do not prove which."""
+    return [g for g in groups if g.stacking is LayerStacking.STACKED and len(g.axes) > 1]
+
+
+class _Apart:
+    """Takes the layers of one state apart."""
+
+    def __init__(self, state: TrainState, axis: int | None) -> None:
+        known = [g.axis if g.axis is not None else axis if axis in g.axes else None for g in state.groups]
+        groups = recount(state.groups, state.variables, known)
+        self._tables = [
+            (_one_by_one(group, on if on is not None else 0), _one_by_one(group, AUX_AXIS))
+            for group, on in zip(groups, known, strict=True)
+            if on is not None or group.stacking is LayerStacking.UNSTACKED
+        ]
+
+    def variables(self, found: Sequence[Variable]) -> Iterator[Named]:
+        """Of the model."""
+        for variable in found:
+            slot = variable.slot
+            part = PartName.PARAMS if slot.collection == PARAMS else PartName.AUX
+            for path, layer, leaf in self._leaves(slot, variable.leaf):
+                yield Named(part, slot.collection, path, None, layer, leaf)
+
+    def optimizer(self, found: Sequence[OptimizerLeaf]) -> Iterator[Named]:
+        """Of the optimizer, and fields beside it."""
+        for item in found:
+            slot = item.mirrors
+            if slot is None:
+                yield Named(PartName.OPTIMIZER, None, ROOT, item.at, None, item.leaf)
+                continue
+            for path, layer, leaf in self._leaves(slot, item.leaf):
+                yield Named(PartName.OPTIMIZER, slot.collection, path, item.at, layer, leaf)
+
+    def _leaves(self, slot: Slot, leaf: Leaf) -> Iterator[tuple[KeyPath, Layer | None, Leaf]]:
+        for params, aux in self._tables:
+            how = params if slot.collection in (PARAMS, REFERENCE) else aux
+            place = how.place_of(slot.path)
+            if place is None:
+                continue
+            layers = taken_apart(slot.path, place, leaf, how)
+            if not isinstance(layers, Mapping):
+                break
+            group, rest = how.after, slot.path[len(place) :]
+            for number, one in layers.items():
+                path = unstacked_path(group, number, LayerNames.UNDERSCORE) + rest
+                yield path, Layer(group.at, number, rest), one
+            return
+        yield (*_by_its_name(slot.path), leaf)
+
+
+def _by_its_name(path: KeyPath) -> tuple[KeyPath, Layer | None]:
+    """A layer that stands in no group, as where one was lost: its name still says which it is."""
+    place = read(path)
+    if place is None or not isinstance(place.role, One):
+        return path, None
+    at = place.parent / place.group
+    canonical = place.parent / f"{place.group}_{place.role.number}" + place.rest
+    return canonical, Layer(at, place.role.number, place.rest)
+
+
+def _one_by_one(group: LayerGroup, axis: int) -> Restacking:
+    update = {"stacking": LayerStacking.UNSTACKED, "names": LayerNames.UNDERSCORE, "slots": (), "axes": ()}
+    return Restacking(group, group.model_copy(update=update), axis, axis)
+
+
+def repeated(leaves: Sequence[Named]) -> set[KeyPath]:
+    """Model paths that several variables share, in collections of their own."""
+    counts = Counter(leaf.path for leaf in leaves if leaf.field is None and leaf.part is not PartName.STEP)
+    return {path for path, times in counts.items() if times > 1}

@@ -1,0 +1,87 @@
+"""One of the two checkpoints: opened, lifted, its layers taken apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from linen_nnx.convert.compare.leaves import Named, ambiguous, named
+from linen_nnx.convert.detect import detect
+from linen_nnx.convert.layers.check import in_params
+from linen_nnx.convert.layouts import Lifted, lift, parse
+from linen_nnx.convert.side import with_side
+from linen_nnx.convert.store.orbax_source import OrbaxItem
+from linen_nnx.convert.store.read import StoredArray
+from linen_nnx.schema.errors import LayoutError
+from linen_nnx.schema.ir import TrainState
+from linen_nnx.schema.layout import LayerGroup, Layout
+from linen_nnx.schema.ops import Copy, Origin, Ref
+from linen_nnx.schema.problem import Code
+
+
+@dataclass(frozen=True)
+class Side:
+    """A checkpoint, its leaves named."""
+
+    item: OrbaxItem
+    layout: Layout
+    state: TrainState
+    leaves: tuple[Named, ...]
+
+    def array(self, ref: Ref) -> StoredArray:
+        """The stored array behind a reference."""
+        return self._items[ref.origin].arrays[ref.path]
+
+    @cached_property
+    def _items(self) -> dict[Origin, OrbaxItem]:
+        items = {Origin.SOURCE: self.item}
+        if self.item.side is not None and self.item.side.item is not None:
+            items[Origin.SIDE] = self.item.side.item
+        return items
+
+    @cached_property
+    def step(self) -> int | None:
+        """The number of steps; reads one scalar."""
+        leaf = self.state.step
+        return self.item.scalar(leaf.op.source.path) if leaf and isinstance(leaf.op, Copy) else None
+
+
+def lifted(item: OrbaxItem) -> Lifted:
+    """Read an item as it is: a moment without its parameter is a difference here, not a fault."""
+    layout = detect(item.inventory).layout
+    routes = {} if item.side is None else {r.path: r.collection for r in item.side.residue.routes}
+    found = lift(parse(item.inventory, layout), item.inventory, routes)
+    return Lifted(with_side(found.state, item.side), found.form, found.notes)
+
+
+def sides(items: Sequence[OrbaxItem], axis: int | None = None) -> list[Side]:
+    """The items as sides whose leaves have the same names. Raises `LayoutError`.
+
+    `axis` is the layer axis where shapes do not prove it; without it, the axis that another item proves.
+    Groups that are ambiguous on every side, and alike, are compared as stacks.
+    """
+    found = [lifted(item) for item in items]
+    proved = {g.axis for one in found for g in one.state.groups if g.axis is not None}
+    if axis is None and len(proved) == 1:
+        axis = proved.pop()
+    if len(found) == 1 or len({_shapes(one.state.groups) for one in found}) > 1:
+        _refuse([group for one in found for group in ambiguous(one.state.groups)], axis)
+    return [
+        Side(item, one.form.layout, one.state, tuple(named(one.state, axis)))
+        for item, one in zip(items, found, strict=True)
+    ]
+
+
+def _shapes(groups: Sequence[LayerGroup]) -> frozenset[object]:
+    return frozenset((g.parent, g.name, g.stacking, g.count, g.slots, g.axes) for g in groups)
+
+
+def _refuse(groups: Sequence[LayerGroup], axis: int | None) -> None:
+    for group in groups:
+        if axis not in group.axes:
+            raise LayoutError.one(
+                Code.AXIS_AMBIGUOUS,
+                path=in_params(group.at),
+                expected="shapes that prove on which axis the layers are stacked",
+                found=f"shapes that allow axis {', '.join(map(str, group.axes))}",
+                hint="name the axis with --layer-axis",
+            )

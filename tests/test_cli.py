@@ -59,6 +59,7 @@ COMMANDS = (
     "validate",
     "plan",
     "convert",
+    "diff",
     "verify",
     "seal",
     "report",

@@ -47,20 +47,31 @@ def read_entries(inventory: Inventory, side: Side | None, layout: Layout | None 
     return Read(_on_record(form), wire, [*overtaken, *problems, *others], inside)
 
 
+def lift_as_it_is(source: Source, layout: Layout | None = None, origin: Origin = Origin.SOURCE) -> Lifted:
+    """Read a source into the intermediate representation, with what lies beside it. Raises `LayoutError`.
+
+    Moments need not fit their parameters, nor layers each other.
+    """
+    return _lifted(read_entries(source.inventory, source.side, layout), source.side, origin)
+
+
 def lift_source(source: Source, layout: Layout | None = None, origin: Origin = Origin.SOURCE) -> Lifted:
-    """Read a source into the intermediate representation, with what lies beside it."""
+    """The same, of a source that can be converted. Raises `LayoutError`."""
     read = read_entries(source.inventory, source.side, layout)
+    lifted = _lifted(read, source.side, origin)
+    if problems := state_problems(lifted):
+        # Refused in any case: then say of the layers too what is wrong with them.
+        raise LayoutError(read.framed.on_disk([*problems, *layer_problems(lifted)]))
+    return lifted
+
+
+def _lifted(read: Read, side: Side | None, origin: Origin) -> Lifted:
     inside, inventory = read.framed, read.framed.inventory
     if read.problems:
         raise LayoutError(inside.on_disk(layout_problems(read.wire, read.problems, inventory)))
-    routes = {} if source.side is None else {r.path: r.collection for r in source.side.residue.routes}
+    routes = {} if side is None else {r.path: r.collection for r in side.residue.routes}
     lifted = _unframed(lift(read.wire, inventory, routes, origin), inside, origin)
-    if origin is Origin.SOURCE:
-        lifted = replace(lifted, state=with_side(lifted.state, source.side))
-    if problems := state_problems(lifted):
-        # Refused in any case: then say of the layers too what is wrong with them.
-        raise LayoutError(inside.on_disk([*problems, *layer_problems(lifted)]))
-    return lifted
+    return replace(lifted, state=with_side(lifted.state, side)) if origin is Origin.SOURCE else lifted
 
 
 def _unframed(lifted: Lifted, inside: Framed, origin: Origin) -> Lifted:

@@ -51,10 +51,35 @@ def named(state: TrainState, axis: int | None) -> list[Named]:
     """Every leaf of `state`; `axis` is the layer axis of groups whose shapes do not prove it."""
     apart = _Apart(state, axis)
     step = [Named(PartName.STEP, None, ROOT / "step", None, None, state.step)] if state.step else []
-    kept = state.aside
-    variables = [*state.variables, *(v for v in kept if isinstance(v, Variable))]
-    optimizer = [*state.optimizer, *(o for o in kept if isinstance(o, OptimizerLeaf))]
-    return [*step, *apart.variables(variables), *apart.optimizer(optimizer)]
+    items = (*state.variables, *state.optimizer, *state.aside)
+    return [*step, *_each_once(items, [list(apart.leaves(item)) for item in items])]
+
+
+def _each_once(items: Sequence[Variable | OptimizerLeaf], found: Sequence[list[Named]]) -> Iterator[Named]:
+    """The leaves of each item; as it stands if one of its names is that of another item's leaf.
+
+    A layer may stand in a list and under a name of its own at once.
+    """
+    names = Counter((leaf.collection, leaf.field, leaf.path) for leaves in found for leaf in leaves)
+    for item, leaves in zip(items, found, strict=True):
+        twice = any(names[leaf.collection, leaf.field, leaf.path] > 1 for leaf in leaves)
+        if twice and (slot := _slot(item)) is not None:
+            yield _named(item, slot.path, None, item.leaf)
+        else:
+            yield from leaves
+
+
+def _slot(item: Variable | OptimizerLeaf) -> Slot | None:
+    return item.slot if isinstance(item, Variable) else item.mirrors
+
+
+def _named(item: Variable | OptimizerLeaf, path: KeyPath, layer: Layer | None, leaf: Leaf) -> Named:
+    slot = _slot(item)
+    collection = None if slot is None else slot.collection
+    if isinstance(item, OptimizerLeaf):
+        return Named(PartName.OPTIMIZER, collection, path, item.at, layer, leaf)
+    part = PartName.PARAMS if collection == PARAMS else PartName.AUX
+    return Named(part, collection, path, None, layer, leaf)
 
 
 def ambiguous(groups: Sequence[LayerGroup]) -> list[LayerGroup]:
@@ -74,23 +99,14 @@ class _Apart:
             if on is not None or group.stacking is LayerStacking.UNSTACKED
         ]
 
-    def variables(self, found: Sequence[Variable]) -> Iterator[Named]:
-        """Of the model."""
-        for variable in found:
-            slot = variable.slot
-            part = PartName.PARAMS if slot.collection == PARAMS else PartName.AUX
-            for path, layer, leaf in self._leaves(slot, variable.leaf):
-                yield Named(part, slot.collection, path, None, layer, leaf)
-
-    def optimizer(self, found: Sequence[OptimizerLeaf]) -> Iterator[Named]:
-        """Of the optimizer, and fields beside it."""
-        for item in found:
-            slot = item.mirrors
-            if slot is None:
-                yield Named(PartName.OPTIMIZER, None, ROOT, item.at, None, item.leaf)
-                continue
-            for path, layer, leaf in self._leaves(slot, item.leaf):
-                yield Named(PartName.OPTIMIZER, slot.collection, path, item.at, layer, leaf)
+    def leaves(self, item: Variable | OptimizerLeaf) -> Iterator[Named]:
+        """Those of a variable, or of an optimizer's leaf, layer by layer."""
+        slot = _slot(item)
+        if slot is None:
+            yield _named(item, ROOT, None, item.leaf)
+            return
+        for path, layer, leaf in self._leaves(slot, item.leaf):
+            yield _named(item, path, layer, leaf)
 
     def _leaves(self, slot: Slot, leaf: Leaf) -> Iterator[tuple[KeyPath, Layer | None, Leaf]]:
         for params, aux in self._tables:

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from linen_nnx.convert.compare.leaves import Named, ambiguous, named
-from linen_nnx.convert.detect import detect
 from linen_nnx.convert.layers.check import in_params
-from linen_nnx.convert.layouts import Lifted, lift, parse
-from linen_nnx.convert.side import with_side
+from linen_nnx.convert.reading import lift_as_it_is
 from linen_nnx.convert.store.orbax_source import OrbaxItem
 from linen_nnx.convert.store.read import StoredArray
 from linen_nnx.schema.errors import LayoutError
@@ -45,21 +43,13 @@ class Side:
         return self.item.scalar(leaf.op.source.path) if leaf and isinstance(leaf.op, Copy) else None
 
 
-def lifted(item: OrbaxItem) -> Lifted:
-    """Read an item as it is: a moment without its parameter is a difference here, not a fault."""
-    layout = detect(item.inventory).layout
-    routes = {} if item.side is None else {r.path: r.collection for r in item.side.residue.routes}
-    found = lift(parse(item.inventory, layout), item.inventory, routes)
-    return Lifted(with_side(found.state, item.side), found.form, found.notes)
-
-
 def sides(items: Sequence[OrbaxItem], axis: int | None = None) -> list[Side]:
     """The items as sides whose leaves have the same names. Raises `LayoutError`.
 
     `axis` is the layer axis where shapes do not prove it; without it, the axis that another item proves.
     Groups that are ambiguous on every side, and alike, are compared as stacks.
     """
-    found = [lifted(item) for item in items]
+    found = [lift_as_it_is(item) for item in items]
     proved = {g.axis for one in found for g in one.state.groups if g.axis is not None}
     if axis is None and len(proved) == 1:
         axis = proved.pop()

@@ -1,0 +1,66 @@
+"""`linen-nnx diff`: what it prints, and how it ends."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from linen_nnx import Difference, Layout, convert
+from tests.compare.content import KERNEL, NU, changed, content, layer, saved
+from tests.test_cli import Run, run  # noqa: F401  (a fixture)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A state, and one with another number in one element of nu, as NNX."""
+    folder, state, path = tmp_path_factory.mktemp("pair"), content(), (*layer(2, *NU), *KERNEL)
+    value = np.nextafter(state[path][5, 4], np.float32(1))
+    saved(changed(state, path, (5, 4), value), folder / "linen")
+    convert(folder / "linen", folder / "b", to=Layout.NNX)
+    return saved(state, folder / "a"), folder / "b"
+
+
+def test_one_ulp_ends_with_1_and_says_where(pair: tuple[Path, Path], run: Run) -> None:  # noqa: F811
+    done = run("diff", *pair)
+    assert done.code == 1
+    assert "optimizer/[0]/nu/decoder/layers_2/mlp/wo/kernel: 1 of 48 elements differ, by 1 ulp" in done.out
+    assert "first at [5, 4]: " in done.out
+    assert done.out.splitlines()[-1].startswith("different: 1 of ")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [["--only", "params", "--only", "step"], ["--structure"], ["--rtol", "1e-6"], ["--atol", "1e-6"]],
+    ids=" ".join,
+)
+def test_what_is_equal_as_far_as_was_asked_ends_with_0(
+    more: list[str],
+    pair: tuple[Path, Path],
+    run: Run,  # noqa: F811
+) -> None:
+    done = run("diff", *pair, *more)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[-1].startswith("equal")
+    assert ("within tolerance: optimizer/[0]/nu" in done.out) is ("tol" in more[0])
+
+
+def test_the_document_is_the_same_result(pair: tuple[Path, Path], run: Run) -> None:  # noqa: F811
+    done = run("diff", *pair, "--json")
+    assert done.code == 1
+    found = Difference.model_validate_json(done.out)
+    assert [str(one.path) for one in found.differences] == ["optimizer/[0]/nu/decoder/layers_2/mlp/wo/kernel"]
+    assert set(json.loads(done.out)) == set(json.loads(run("schema", "difference").out)["properties"])
+
+
+@pytest.mark.parametrize(
+    "more", [["--atol", "-1"], ["--only", "weights"], ["--memory", "much"]], ids=" ".join
+)
+def test_wrong_usage_ends_with_2(more: list[str], pair: tuple[Path, Path], run: Run) -> None:  # noqa: F811
+    assert run("diff", *pair, *more).code == 2
+
+
+def test_what_is_no_checkpoint_is_refused(pair: tuple[Path, Path], run: Run, tmp_path: Path) -> None:  # noqa: F811
+    done = run("diff", pair[0], tmp_path / "nothing")
+    assert (done.code, done.out) == (1, "")
+    assert "[not-a-checkpoint]" in done.err

@@ -9,6 +9,7 @@ import typer
 from linen_nnx.cli import (
     convert,
     demo,
+    diff,
     inspect,
     plan,
     render,
@@ -19,7 +20,6 @@ from linen_nnx.cli import (
     validate,
     verify,
 )
-from linen_nnx.cli import convert, demo, diff, inspect, plan, render, schema, seal, validate, verify
 from linen_nnx.cli.exits import Exit, exit_of
 from linen_nnx.version import __version__
 
@@ -35,6 +35,7 @@ COMMANDS = (
     validate,
     plan,
     convert,
+    diff,
     verify,
     seal,
     report,
@@ -45,7 +46,6 @@ COMMANDS = (
 """In the order in which the help lists them."""
 
 for command in COMMANDS:
-for command in (inspect, validate, plan, convert, diff, verify, seal, schema, demo):
     app.command(name=command.NAME)(command.run)
 
 

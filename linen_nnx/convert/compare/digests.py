@@ -1,17 +1,16 @@
 """BLAKE3 digests of leaves: of their elements in C order, whatever their chunks and stacks."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from typing import Any
 
 import numpy as np
 from blake3 import blake3
 
 from linen_nnx.convert.compare.slices import Slice
+from linen_nnx.convert.compare.threads import run_jobs
 from linen_nnx.convert.compare.units import TILE, Block, blocks, tiles
-from linen_nnx.convert.engine.buffers import Window
 from linen_nnx.convert.engine.progress import one_at_a_time
-from linen_nnx.convert.engine.run import workers_of
 from linen_nnx.convert.store.read import StoredArray, open_array
 from linen_nnx.schema.errors import StorageError
 from linen_nnx.schema.routing import Effort
@@ -23,25 +22,12 @@ def digests(
     wanted: Sequence[tuple[StoredArray, Slice]], effort: Effort, advance: Callable[[int], None]
 ) -> Digests:
     """The digest of every slice; chunks that several share are decoded once. Raises `StorageError`."""
-    window, told = Window(effort.memory), one_at_a_time(advance)
-
-    def run(cost: int, block: Block) -> Digests:
-        window.enter(cost)
-        try:
-            return _digest(block, effort.memory, told)
-        finally:
-            window.leave(cost)
-
-    work = sorted(((_cost(block, effort.memory), block) for block in blocks(wanted)), key=lambda w: -w[0])
+    told = one_at_a_time(advance)
+    work = blocks(wanted)
+    jobs = [partial(_digest, block, effort.memory, told) for block in work]
     found: Digests = {}
-    with ThreadPoolExecutor(workers_of(effort)) as pool:
-        futures = [pool.submit(run, cost, block) for cost, block in work]
-        try:
-            for future in as_completed(futures):
-                found.update(future.result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    for some in run_jobs(jobs, [_cost(block, effort.memory) for block in work], effort):
+        found.update(some)
     return found
 
 

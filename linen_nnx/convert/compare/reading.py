@@ -2,9 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,9 @@ import numpy as np
 from linen_nnx.convert.compare.elements import Tally
 from linen_nnx.convert.compare.identical import Alike, alike
 from linen_nnx.convert.compare.slices import Slice
+from linen_nnx.convert.compare.threads import run_jobs
 from linen_nnx.convert.compare.units import Block, Region, blocks, chunk_of, step_of, tiles
-from linen_nnx.convert.engine.buffers import Window
 from linen_nnx.convert.engine.progress import one_at_a_time
-from linen_nnx.convert.engine.run import workers_of
 from linen_nnx.convert.store.read import StoredArray, open_array
 from linen_nnx.schema.errors import StorageError
 from linen_nnx.schema.ops import Op
@@ -135,20 +133,10 @@ def units(works: Sequence[Work]) -> list[Unit]:
 
 def run_units(found: Sequence[Unit], effort: Effort, advance: Callable[[int], None]) -> dict[int, int]:
     """Run all; by the position of each unit the bytes that it need not decode. Raises `StorageError`."""
-    window, told = Window(effort.memory), one_at_a_time(advance)
+    told = one_at_a_time(advance)
 
-    def run(position: int, cost: int) -> tuple[int, int]:
-        window.enter(cost)
-        try:
-            return position, found[position].run(told)
-        finally:
-            window.leave(cost)
+    def job(position: int) -> tuple[int, int]:
+        return position, found[position].run(told)
 
-    costs = sorted(((unit.cost, at) for at, unit in enumerate(found)), reverse=True)
-    with ThreadPoolExecutor(workers_of(effort)) as pool:
-        futures = [pool.submit(run, at, cost) for cost, at in costs]
-        try:
-            return dict(future.result() for future in as_completed(futures))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    jobs = [partial(job, position) for position in range(len(found))]
+    return dict(run_jobs(jobs, [unit.cost for unit in found], effort))

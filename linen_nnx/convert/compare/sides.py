@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from linen_nnx.convert.compare.leaves import Named, ambiguous, named
-from linen_nnx.convert.layers.check import in_params
+from linen_nnx.convert.layers.target import axis_problem
 from linen_nnx.convert.reading import lift_as_it_is
 from linen_nnx.convert.store.orbax_source import OrbaxItem
 from linen_nnx.convert.store.read import StoredArray
-from linen_nnx.schema.errors import LayoutError
+from linen_nnx.schema.errors import LayoutError, raise_if
 from linen_nnx.schema.ir import TrainState
 from linen_nnx.schema.layout import LayerGroup, Layout
 from linen_nnx.schema.ops import Copy, Origin, Ref
-from linen_nnx.schema.problem import Code
 
 
 @dataclass(frozen=True)
@@ -43,18 +42,20 @@ class Side:
         return self.item.scalar(leaf.op.source.path) if leaf and isinstance(leaf.op, Copy) else None
 
 
-def sides(items: Sequence[OrbaxItem], axis: int | None = None) -> list[Side]:
+def sides(items: Sequence[OrbaxItem], stated: int | None = None) -> list[Side]:
     """The items as sides whose leaves have the same names. Raises `LayoutError`.
 
-    `axis` is the layer axis where shapes do not prove it; without it, the axis that another item proves.
+    `stated` is the layer axis where shapes do not prove it; without it, the axis that another item proves.
     Groups that are ambiguous on every side, and alike, are compared as stacks.
     """
     found = [lift_as_it_is(item) for item in items]
     proved = {g.axis for one in found for g in one.state.groups if g.axis is not None}
-    if axis is None and len(proved) == 1:
+    axis = stated
+    if stated is None and len(proved) == 1:
         axis = proved.pop()
     if len(found) == 1 or len({_shapes(one.state.groups) for one in found}) > 1:
-        _refuse([group for one in found for group in ambiguous(one.state.groups)], axis)
+        unproved = [group for one in found for group in ambiguous(one.state.groups)]
+        raise_if([axis_problem(group, stated) for group in unproved if axis not in group.axes], LayoutError)
     return [
         Side(item, one.form.layout, one.state, tuple(named(one.state, axis)))
         for item, one in zip(items, found, strict=True)
@@ -63,15 +64,3 @@ def sides(items: Sequence[OrbaxItem], axis: int | None = None) -> list[Side]:
 
 def _shapes(groups: Sequence[LayerGroup]) -> frozenset[object]:
     return frozenset((g.parent, g.name, g.stacking, g.count, g.slots, g.axes) for g in groups)
-
-
-def _refuse(groups: Sequence[LayerGroup], axis: int | None) -> None:
-    for group in groups:
-        if axis not in group.axes:
-            raise LayoutError.one(
-                Code.AXIS_AMBIGUOUS,
-                path=in_params(group.at),
-                expected="shapes that prove on which axis the layers are stacked",
-                found=f"shapes that allow axis {', '.join(map(str, group.axes))}",
-                hint="name the axis with --layer-axis",
-            )

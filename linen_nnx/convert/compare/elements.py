@@ -168,7 +168,8 @@ def _words(data: Array) -> Array:
 
 def _wide(data: Array) -> Array:
     """The values as floats that hold those of every dtype; integers beyond 2**53 are rounded."""
-    return data.astype(np.complex128 if data.dtype.kind == "c" else np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN stays a NaN
+        return data.astype(np.complex128 if data.dtype.kind == "c" else np.float64)
 
 
 def _scale(data: Array) -> float:

@@ -51,7 +51,7 @@ def sides(items: Sequence[OrbaxItem], stated: int | None = None) -> list[Side]:
     found = [lift_as_it_is(item) for item in items]
     proved = {g.axis for one in found for g in one.state.groups if g.axis is not None}
     axis = stated
-    if stated is None and len(proved) == 1:
+    if stated is None and len(proved) == 1 < len(found):
         axis = proved.pop()
     if len(found) == 1 or len({_shapes(one.state.groups) for one in found}) > 1:
         unproved = [group for one in found for group in ambiguous(one.state.groups)]

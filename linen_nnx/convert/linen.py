@@ -1,6 +1,7 @@
 """Linen `TrainState`: lift and lower."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from linen_nnx.convert.layers.recognise import recognise
 from linen_nnx.convert.lifting import Where, copied, lift_optimizer, lift_variables
@@ -65,7 +66,7 @@ def _lift_fields(
         _unboxed(state, ROOT, entries), model, _on_disk(ROOT, entries), origin, Chains.LISTS
     ):
         mark = AttributeKey(leaf.at.names[0])
-        yield leaf.model_copy(update={"at": KeyPath((mark, *leaf.at.keys[1:]))})
+        yield replace(leaf, at=KeyPath((mark, *leaf.at[1:])))
 
 
 def _unboxed(state: LinenTrainState, base: KeyPath, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:

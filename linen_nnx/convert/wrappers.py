@@ -1,6 +1,7 @@
 """Which leaves stand under a last key `value`: in the source by its own record, in the target by its form."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from linen_nnx.convert.layouts import nnx_roots
 from linen_nnx.schema.inventory import Inventory
@@ -61,7 +62,7 @@ def _by_rule(form: Form, path: KeyPath) -> bool:
 
 
 def _ended(write: Write, wrapped: bool) -> Write:
-    return write.model_copy(update={"target": write.target / VALUE}) if wrapped else write
+    return replace(write, target=write.target / VALUE) if wrapped else write
 
 
 def _was_wrapped(write: Write, listed: frozenset[KeyPath]) -> bool:

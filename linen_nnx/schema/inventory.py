@@ -8,11 +8,12 @@ from functools import cached_property
 from pydantic import field_validator, model_validator
 
 from linen_nnx.schema.array import ArrayValue, Value
-from linen_nnx.schema.model import Model
+from linen_nnx.schema.model import Model, value
 from linen_nnx.schema.path import KeyPath, Natural, naturally
 
 
-class Entry(Model):
+@value
+class Entry:
     """One path and what stands there."""
 
     path: KeyPath

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.layout import LayerGroup
-from linen_nnx.schema.model import Model
+from linen_nnx.schema.model import Model, value
 from linen_nnx.schema.ops import Op
 from linen_nnx.schema.path import ROOT, AttributeKey, DictKey, KeyPath
 from linen_nnx.schema.problem import Code, Problem
@@ -26,14 +26,16 @@ UNKNOWN = "variables"
 """Non-trained NNX variables of a type that the disk does not tell."""
 
 
-class Leaf(Model):
+@value
+class Leaf:
     """What stands at a place and how it is made."""
 
     value: Value
     op: Op
 
 
-class Slot(Model):
+@value
+class Slot:
     """One variable: its collection and its path inside the model."""
 
     collection: str
@@ -44,14 +46,16 @@ class Slot(Model):
         return f"{self.collection}:{self.path}"
 
 
-class Variable(Model):
+@value
+class Variable:
     """A variable of the model."""
 
     slot: Slot
     leaf: Leaf
 
 
-class OptimizerLeaf(Model):
+@value
+class OptimizerLeaf:
     """A leaf of the optimizer state, below `at`; `mirrors` names its variable if it is a moment.
 
     `at` begins with an attribute key for a field of a `TrainState` subclass beside `opt_state`, such as an

@@ -1,9 +1,31 @@
-"""The base of every model in this package: frozen, strict, closed to unknown fields."""
+"""The bases of everything in this package: frozen, strict, closed to unknown fields."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar, dataclass_transform
 
 from pydantic import BaseModel, ConfigDict
+
+_STRICT = ConfigDict(frozen=True, strict=True, extra="forbid", ser_json_inf_nan="constants")
+
+T = TypeVar("T")
 
 
 class Model(BaseModel):
     """A frozen record. Strict (no coercion), `extra="forbid"`, compared and hashed by value."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = _STRICT
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def value(cls: type[T]) -> type[T]:
+    """Make `cls` a small frozen record of which a plan holds one or more a leaf.
+
+    For pydantic it is what a `Model` is: strict and closed where it is read from JSON, a field of models, in
+    their schemas. But to make one in Python is a quarter of the time and a tenth of the memory, because types
+    are left to mypy there: each holds what a model or a reader of ours has validated before.
+    """
+    made: Callable[[type[T]], type[T]] = dataclass(frozen=True, slots=True, kw_only=True)
+    record = made(cls)
+    record.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
+    return record

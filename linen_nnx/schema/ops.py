@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeVar, assert_never
 from pydantic import Field
 
 from linen_nnx.schema.array import ArraySpec, ArrayValue, DType, Value
-from linen_nnx.schema.model import Model
+from linen_nnx.schema.model import Model, value
 from linen_nnx.schema.path import KeyPath
 
 
@@ -26,7 +26,8 @@ class Origin(StrEnum):
     TEMPLATE = "template"
 
 
-class Ref(Model):
+@value
+class Ref:
     """One entry of one of the checkpoints that a conversion reads."""
 
     origin: Origin = Origin.SOURCE
@@ -37,14 +38,16 @@ class Ref(Model):
         return str(self.path) if self.origin is Origin.SOURCE else f"{self.origin.value}:{self.path}"
 
 
-class Copy(Model):
+@value
+class Copy:
     """The entry as it is."""
 
     kind: Literal["copy"] = "copy"
     source: Ref
 
 
-class Take(Model):
+@value
+class Take:
     """One slice along an axis; the axis goes away."""
 
     kind: Literal["take"] = "take"
@@ -105,7 +108,7 @@ class Fill(Model):
 
 Op = Annotated[Copy | Take | Stack | MoveAxis | Concat | Split | Cast | Fill, Field(discriminator="kind")]
 
-for _composed in (Take, Stack, MoveAxis, Concat, Split, Cast):
+for _composed in (Stack, MoveAxis, Concat, Split, Cast):
     _composed.model_rebuild()
 
 

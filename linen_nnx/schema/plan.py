@@ -14,7 +14,7 @@ from pydantic import model_validator
 from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.coverage import unread_parts
 from linen_nnx.schema.layout import Form
-from linen_nnx.schema.model import Model
+from linen_nnx.schema.model import Model, value
 from linen_nnx.schema.ops import Op, OpError, Origin, Ref, refs, result
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.residue import Residue
@@ -28,7 +28,8 @@ class Place(StrEnum):
     """The side item in the target's own `linen_nnx/` folder, invisible to readers of the target."""
 
 
-class Write(Model):
+@value
+class Write:
     """One entry of the target and how it is made."""
 
     place: Place = Place.ITEM
@@ -100,7 +101,8 @@ class Note(Model):
     paths: tuple[KeyPath, ...] = ()
 
 
-class Input(Model):
+@value
+class Input:
     """One entry of the source (or of what lies beside it) as it stands."""
 
     source: Ref

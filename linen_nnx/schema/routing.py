@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from linen_nnx.schema.model import Model
+from linen_nnx.schema.model import Model, value
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Place, Plan
 
@@ -57,7 +57,8 @@ class Effort(Model):
     """Bound on bytes of arrays held."""
 
 
-class RoutedWrite(Model):
+@value
+class RoutedWrite:
     """The route of one write."""
 
     place: Place

@@ -1,9 +1,10 @@
 """One strategy for each model of `linen_nnx.schema`."""
 
+import dataclasses
 from datetime import UTC
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge
 from hypothesis import strategies as st
@@ -518,7 +519,7 @@ EXPECTED = st.builds(
     flax=st.none() | TEXTS,
 )
 
-CASES: dict[type[BaseModel], st.SearchStrategy[BaseModel]] = {
+CASES: dict[type[Any], st.SearchStrategy[Any]] = {
     Against: AGAINST,
     ArrayMetadata: ARRAY_METADATA,
     ArrayMetadatas: ARRAY_METADATAS,
@@ -593,15 +594,18 @@ CASES: dict[type[BaseModel], st.SearchStrategy[BaseModel]] = {
 """Models whose values are not free, or that want names and shapes of some kind."""
 
 
-def case_of(model: type[BaseModel]) -> st.SearchStrategy[BaseModel]:
+def case_of(model: type[Any]) -> st.SearchStrategy[Any]:
     """The case of a model: one of those above, or one that follows from its fields alone."""
     if model is RoutedPlan:
         return st.builds(_routed, plans(), _annotated(Execution))
     if model in CASES:
         return CASES[model]
-    fields = {
-        name: _annotated(field.annotation, *field.metadata) for name, field in model.model_fields.items()
-    }
+    if dataclasses.is_dataclass(model):
+        fields = {name: _annotated(kind) for name, kind in get_type_hints(model, include_extras=True).items()}
+    else:
+        fields = {
+            name: _annotated(field.annotation, *field.metadata) for name, field in model.model_fields.items()
+        }
     return st.builds(_difference if model is Difference else model, **fields)
 
 
@@ -642,6 +646,8 @@ def _annotated(annotation: Any, *metadata: object) -> st.SearchStrategy[Any]:
         return tuples_of(_annotated(arguments[0]))
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return st.sampled_from(annotation)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if isinstance(annotation, type) and (
+        issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)
+    ):
         return case_of(annotation)
     raise NotImplementedError(f"give the model a case by hand: {annotation}")

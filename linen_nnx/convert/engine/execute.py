@@ -1,7 +1,7 @@
 """Carry out a plan's writes, item by item, and say beforehand what that will cost."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from linen_nnx.convert.engine.ocdbt_target import write_database
@@ -42,7 +42,7 @@ def parts_of(plan: Plan, items: Items, storage: StorageForm, prefixes: Sequence[
         writes: Sequence[Write] = plan.item_writes
         if depth:
             writes = [
-                write.model_copy(update={"target": write.target[depth:]})
+                replace(write, target=write.target[depth:])
                 for write in writes
                 if write.target.startswith(prefix)
             ]

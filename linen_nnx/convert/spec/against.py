@@ -1,6 +1,7 @@
 """Hold a checkpoint against an expected train state: missing, unexpected, shape, dtype, all at once."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from linen_nnx.convert.layouts import Lifted, on_disk
 from linen_nnx.schema.array import ArraySpec, ArrayValue, Value
@@ -37,7 +38,7 @@ def _other_framework(found: Lifted, spec: Spec) -> Problem:
 
 def _slot(slot: Slot, spec: Spec) -> Slot:
     """In NNX a path is enough: no checkpoint tells the collection."""
-    return slot.model_copy(update={"collection": "params"}) if spec.layout.is_nnx else slot
+    return replace(slot, collection="params") if spec.layout.is_nnx else slot
 
 
 def _variables(found: Lifted, spec: Spec) -> dict[KeyPath, Value]:

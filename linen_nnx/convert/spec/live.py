@@ -4,6 +4,7 @@ The one room of `spec` that needs flax and jax; they are imported when it is use
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from linen_nnx.convert.lifting import lift_optimizer
@@ -184,7 +185,7 @@ def _optimizer_leaves(optimizer: Any, leaves: list[SpecLeaf]) -> Iterator[SpecOp
     for item in lift_optimizer(entries, {"": model}, lambda path: path, Origin.SOURCE, Chains.LISTS):
         slot = item.mirrors
         if slot is not None:
-            slot = slot.model_copy(update={"collection": collections.get(slot.path, PARAMS)})
+            slot = replace(slot, collection=collections.get(slot.path, PARAMS))
         yield SpecOptimizerLeaf(
             at=item.at, mirrors=slot, value=item.leaf.value, out_sharding=shardings.get(_place(item))
         )

@@ -9,12 +9,13 @@ from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.layout import LayerNames, Layout
 from linen_nnx.schema.maxtext import PARAMS_BASE
 from linen_nnx.schema.nnx import MODEL_PARAMS, OPTIMIZER_STATE
-from linen_nnx.schema.path import DictKey, KeyPath
+from linen_nnx.schema.path import AttributeKey, DictKey, KeyPath
 from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.wire import VALUE
 
 _LINEN = frozenset({"params", "opt_state"})
 _NNX = frozenset({"model", "optimizer"})
+_INNER_STATE = frozenset({DictKey("inner_state"), AttributeKey("inner_state")})
 _DILOCO = frozenset({"inner_state", "outer_opt_state"})
 _MODEL_PARTS = frozenset({"decoder", "encoder", "token_embedder"})
 
@@ -128,11 +129,11 @@ def _is_stacked_remainder(path: KeyPath) -> bool:
 
 def _is_nested_chain(path: KeyPath) -> bool:
     """A dict of digits below `opt_state` right under a field that optax's wrappers keep a chain in."""
-    if path.names[0] != "opt_state":
+    if _INNER_STATE.isdisjoint(path) or path[0].name != "opt_state":
         return False
     return any(
-        isinstance(key, DictKey) and key.name.isdecimal() and path.names[depth - 1] == "inner_state"
-        for depth, key in enumerate(path.keys)
+        isinstance(key, DictKey) and key.name.isdecimal() and path[depth - 1] in _INNER_STATE
+        for depth, key in enumerate(path)
         if depth > 1
     )
 

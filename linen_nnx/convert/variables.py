@@ -7,11 +7,12 @@ moments at all, a variable without one is not trained.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.inventory import Entry
 from linen_nnx.schema.ir import PARAMS, RNGS, UNKNOWN
-from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.path import Key, KeyPath
 from linen_nnx.schema.plan import Note, NoteCode
 
 BATCH_STATS = "batch_stats"
@@ -25,6 +26,8 @@ _NAMED = {"tid2eid": "Tid2EidVar"}
 _GATE_BIAS = ("gate", "bias")
 """DeepSeek 4's router bias: a parameter until August 2026, a variable of its own class since."""
 MOE_BIAS = "MoEBiasVar"
+_PAIRS = {"count": "key", "key": "count"}
+"""The two fields of a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +78,15 @@ def _is_rng(entry: Entry, names: set[KeyPath]) -> bool:
     if isinstance(entry.value, ArrayValue) and entry.value.spec.key_impl is not None:
         return True
     path = entry.path
-    if any(name == RNGS or name.endswith("_rngs") for name in path.names[:-1]):
+    if any(map(_holds_streams, path.parent)):
         return True
-    pair = {"count": "key", "key": "count"}.get(path.names[-1]) if len(path) else None
+    pair = _PAIRS.get(path[-1].name) if len(path) else None
     return pair is not None and path[:-1] / pair in names and _holds_stream(entry)
+
+
+@lru_cache(maxsize=4096)
+def _holds_streams(key: Key) -> bool:
+    return key.name == RNGS or key.name.endswith("_rngs")
 
 
 def _holds_stream(entry: Entry) -> bool:
@@ -87,9 +95,9 @@ def _holds_stream(entry: Entry) -> bool:
 
 def _is_statistic(path: KeyPath, names: set[KeyPath]) -> bool:
     return (
-        len(path) > 0 and path.names[-1] in _STATISTICS and all(path[:-1] / n in names for n in _STATISTICS)
+        len(path) > 0 and path[-1].name in _STATISTICS and all(path[:-1] / n in names for n in _STATISTICS)
     )
 
 
 def _is_cache(path: KeyPath, names: set[KeyPath]) -> bool:
-    return len(path) > 0 and path.names[-1] in _CACHED and all(path[:-1] / n in names for n in _CACHED)
+    return len(path) > 0 and path[-1].name in _CACHED and all(path[:-1] / n in names for n in _CACHED)

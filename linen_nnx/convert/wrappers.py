@@ -1,7 +1,6 @@
 """Which leaves stand under a last key `value`: in the source by its own record, in the target by its form."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from linen_nnx.convert.layouts import nnx_roots
 from linen_nnx.schema.inventory import Inventory
@@ -62,7 +61,9 @@ def _by_rule(form: Form, path: KeyPath) -> bool:
 
 
 def _ended(write: Write, wrapped: bool) -> Write:
-    return replace(write, target=write.target / VALUE) if wrapped else write
+    if not wrapped:
+        return write
+    return Write(place=write.place, target=write.target / VALUE, value=write.value, op=write.op)
 
 
 def _was_wrapped(write: Write, listed: frozenset[KeyPath]) -> bool:

@@ -121,8 +121,9 @@ class NnxShaped(WireState):
 
     def _sequences(self) -> Iterator[Problem]:
         """NNX has no sequences on disk: list and tuple positions become dict keys of digits."""
-        for entry in self.opt_state:
-            if any(isinstance(key, SequenceKey) for key in entry.path):
+        positions = {k for entry in self.opt_state for k in entry.path if isinstance(k, SequenceKey)}
+        for entry in self.opt_state if positions else ():
+            if not positions.isdisjoint(entry.path):
                 yield Problem(
                     code=Code.WRONG_KIND,
                     path=(self.roots.opt_state or ROOT) + entry.path,

@@ -5,6 +5,7 @@ Source of the facts: the zarr v2 and v3 specifications, and checkpoints of orbax
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import product
 from typing import Annotated, Any, Literal
 
@@ -30,6 +31,11 @@ _V2_NAMES = {
 }
 
 
+@lru_cache(maxsize=4096)
+def _spec(shape: tuple[int, ...], dtype: DType) -> ArraySpec:
+    return ArraySpec(shape=shape, dtype=dtype)
+
+
 class _Stored(BaseModel):
     """Metadata as stored: fields that we do not interpret are kept."""
 
@@ -49,7 +55,7 @@ class ZarrV2(_Stored):
     def spec(self) -> ArraySpec:
         """Shape and dtype. Raises `ValueError` on an element type that jax does not have."""
         name = self.dtype[1:] if self.dtype[:1] in "<>|" else self.dtype
-        return ArraySpec(shape=self.shape, dtype=_V2_NAMES.get(name) or DType(self.dtype))
+        return _spec(self.shape, _V2_NAMES.get(name) or DType(self.dtype))
 
     @property
     def chunk_shape(self) -> tuple[int, ...]:
@@ -109,7 +115,7 @@ class ZarrV3(_Stored):
     @property
     def spec(self) -> ArraySpec:
         """Shape and dtype. Raises `ValueError` on an element type that jax does not have."""
-        return ArraySpec(shape=self.shape, dtype=DType(self.data_type))
+        return _spec(self.shape, DType(self.data_type))
 
     @property
     def chunk_shape(self) -> tuple[int, ...]:
@@ -158,6 +164,8 @@ ZarrArray = Annotated[ZarrV2 | ZarrV3, Field(discriminator="zarr_format")]
 
 def chunk_grid(array: ZarrV2 | ZarrV3) -> Iterator[tuple[int, ...]]:
     """The index of every stored chunk."""
+    if array.shape == array.chunk_shape and 0 not in array.shape:
+        return iter(((0,) * len(array.shape),))
     sizes = zip(array.shape, array.chunk_shape, strict=True)
     return product(*(range(-(-size // part)) for size, part in sizes))
 
@@ -168,8 +176,12 @@ METADATA_KEYS = {2: ".zarray", 3: "zarr.json"}
 _ADAPTER: TypeAdapter[ZarrV2 | ZarrV3] = TypeAdapter(ZarrArray)
 
 
+@lru_cache(maxsize=4096)
 def parse_zarr(text: bytes) -> ZarrV2 | ZarrV3:
-    """Read array metadata. Raises `ValueError` (pydantic's `ValidationError` is one) on anything else."""
+    """Read array metadata. Raises `ValueError` (pydantic's `ValidationError` is one) on anything else.
+
+    Equal texts are parsed once: the arrays of a model are of few shapes.
+    """
     array = _ADAPTER.validate_json(text)
     if len(array.chunk_shape) != len(array.shape) or 0 in array.chunk_shape:
         raise ValueError(f"chunks {array.chunk_shape} do not fit shape {array.shape}")

@@ -73,7 +73,8 @@ def route(write: Write, items: Items, storage: StorageForm) -> Routed:
     if chunked is None:
         entry = TargetEntry(write.target, write.value, array)
         return Routed(write, Route.DECODE, Carriage.NONE, entry, None, sources)
-    entry = TargetEntry(write.target, write.value, replace(array, zarr=chunked.zarr))
+    stored_as = TargetArray(chunked.zarr, array.write_shape, array.sharding)
+    entry = TargetEntry(write.target, write.value, stored_as)
     chosen = Route.REFERENCE if isinstance(write.op, Copy) else Route.CHUNK
     same_form = all(source.storage.ocdbt == storage.ocdbt for source in sources)
     carriage = Carriage.FILE if same_form else Carriage.VALUE
@@ -94,19 +95,19 @@ class Settled:
 def settle(writes: Sequence[Routed], storage: StorageForm) -> Settled:
     """Decide which data files come along: those of which the target refers to half of the bytes or more."""
     live: Counter[DataFile] = Counter()
+    needs: list[set[DataFile]] = []
     for write in writes:
-        if write.carriage is Carriage.FILE:
-            for extent in {(file, extent) for file, extent in write.extents()}:
-                live[extent[0]] += extent[1].length
+        extents = set(write.extents()) if write.carriage is Carriage.FILE else set()
+        needs.append({file for file, _ in extents})
+        for file, extent in extents:
+            live[file] += extent.length
     sizes = {file: (file[0] / file[1]).stat().st_size for file in live}
     sparse = {file for file, size in sizes.items() if storage.ocdbt and 2 * live[file] < size}
     settled, carried = [], set()
-    for write in writes:
-        if write.carriage is Carriage.FILE:
-            files = {file for file, _ in write.extents()}
-            if files & sparse:
-                write = replace(write, carriage=Carriage.VALUE)
-            else:
-                carried |= files
-        settled.append(write)
+    for write, files in zip(writes, needs, strict=True):
+        if files & sparse:
+            settled.append(replace(write, carriage=Carriage.VALUE))
+        else:
+            carried |= files
+            settled.append(write)
     return Settled(tuple(settled), {file: sizes[file] for file in carried}, len(sparse))

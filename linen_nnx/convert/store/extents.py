@@ -5,7 +5,7 @@ second, where reading as many values one by one takes fifteen.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,22 @@ def _extent(location: str) -> Extent:
     """Of `value:ocdbt.process_0/:d/0123:offset:length`; base and name are percent-encoded."""
     _, base, name, offset, length = location.split(":")
     return Extent(unquote(base) + unquote(name), int(offset), int(length))
+
+
+def read_extents(folder: Path, extents: Mapping[str, Extent]) -> dict[str, bytes]:
+    """Small values by their keys, each file opened once. Raises `OSError` where one is cut short."""
+    by_file: dict[str, list[str]] = {}
+    for key, extent in extents.items():
+        by_file.setdefault(extent.file, []).append(key)
+    values: dict[str, bytes] = {}
+    for name, keys in by_file.items():
+        with (folder / name).open("rb") as file:
+            for key in keys:
+                extent = extents[key]
+                values[key] = os.pread(file.fileno(), extent.length, extent.offset)
+                if len(values[key]) != extent.length:
+                    raise OSError(f"{folder / name} ends before byte {extent.offset + extent.length}")
+    return values
 
 
 def read_extent(folder: Path, extent: Extent) -> bytes:

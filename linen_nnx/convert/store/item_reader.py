@@ -1,6 +1,8 @@
 """Read the entries of one item: every file of metadata parsed, every array's metadata read, no array byte."""
 
 import json
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,8 +24,8 @@ from linen_nnx.schema.orbax_metadata import (
     ArrayMetadatas,
     NamedSharding,
     StorageForm,
-    TreeEntry,
     TreeMetadata,
+    ValueMetadata,
     sharding_name,
 )
 from linen_nnx.schema.path import KeyPath
@@ -31,6 +33,15 @@ from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.zarr import METADATA_KEYS, ZarrV2, ZarrV3, parse_zarr
 
 M = TypeVar("M", bound=BaseModel)
+
+_HOLDERS = {holder.value: holder for holder in Holder}
+
+
+@lru_cache(maxsize=4096)
+def _array_value(bare: ArraySpec, key_impl: str | None, holder: Holder) -> ArrayValue:
+    """One object for all arrays that are alike, of which a model has many."""
+    spec = bare if key_impl is None else ArraySpec(shape=bare.shape, dtype=bare.dtype, key_impl=key_impl)
+    return ArrayValue(spec=spec, holder=holder)
 
 
 def parsed(file: Path, model: type[M]) -> M:
@@ -62,15 +73,16 @@ class ItemReader:
 
     def entries(self) -> list[Entry]:
         """Every entry of the tree that can be read; the others become problems."""
-        self._check_names()
+        listed = [(entry.path, entry.value_metadata) for entry in self._tree.tree_metadata.values()]
+        self._check_names(listed)
         keys = self._store.keys()
         documents = self._zarr_documents(keys)
         written, shardings, strings = self._written(), self._shardings(), self._strings()
         entries = []
-        for entry in self._tree.tree_metadata.values():
-            value = self._value(entry, documents, written, shardings, strings)
+        for path, metadata in listed:
+            value = self._value(path, metadata, documents, written, shardings, strings)
             if value is not None:
-                entries.append(Entry(path=entry.path, value=value))
+                entries.append(Entry(path=path, value=value))
         self._check_unlisted(documents)
         self._check_chunks(keys)
         return entries
@@ -83,12 +95,11 @@ class ItemReader:
             return PlainFolders(self._folder, frozenset({OWN_FOLDER}))
         return Ocdbt(self._folder)
 
-    def _check_names(self) -> None:
+    def _check_names(self, listed: Sequence[tuple[KeyPath, ValueMetadata]]) -> None:
         by_name: dict[str, KeyPath] = {}
-        for entry in self._tree.tree_metadata.values():
-            path = entry.path
+        for path, metadata in listed:
             name = path.param_name
-            if entry.value_metadata.empty is None and name in by_name:
+            if metadata.empty is None and name in by_name:
                 self._add(
                     Code.NAME_COLLISION,
                     path,
@@ -128,7 +139,9 @@ class ItemReader:
         file = self._folder / SHARDING_FILE
         if not file.is_file():
             return {}
-        return {name: NamedSharding.model_validate_json(text) for name, text in self._json(file).items()}
+        texts = self._json(file)
+        made = {text: NamedSharding.model_validate_json(text) for text in set(texts.values())}
+        return {name: made[text] for name, text in texts.items()}
 
     def _strings(self) -> dict[str, str]:
         file = self._folder / STRINGS_FILE
@@ -145,22 +158,22 @@ class ItemReader:
 
     def _value(
         self,
-        entry: TreeEntry,
+        path: KeyPath,
+        metadata: ValueMetadata,
         documents: dict[str, ZarrV2 | ZarrV3],
         written: dict[str, ArrayMetadata],
         shardings: dict[str, NamedSharding],
         strings: dict[str, str],
     ) -> Value | None:
-        path, kind = entry.path, entry.value_metadata.value_type
-        name = path.param_name
-        if (empty := entry.value_metadata.empty) is not None:
+        kind, name = metadata.value_type, path.param_name
+        if (empty := metadata.empty) is not None:
             return EmptyValue(empty=empty)
         if kind == "string":
             if name not in strings:
                 self._add(Code.NOT_STORED, path, f"a string in {STRINGS_FILE}", "none")
                 return None
             return StringValue(text=strings[name])
-        if kind not in set(Holder):
+        if (holder := _HOLDERS.get(kind)) is None:
             self._add(Code.UNSUPPORTED, path, "an array, a scalar, a string or an empty", f"a {kind}")
             return None
         zarr = documents.pop(name, None)
@@ -168,7 +181,8 @@ class ItemReader:
             self._add(Code.NOT_STORED, path, f"a stored array {name}", "no zarr metadata for it")
             # Something stands here, so that what mirrors it is still looked at.
             return EmptyValue()
-        return self._array(path, Holder(kind), zarr, written.get(name), shardings.get(sharding_name(name)))
+        sharding = shardings.get(sharding_name(name)) if shardings else None
+        return self._array(path, holder, zarr, written.get(name), sharding)
 
     def _array(
         self,
@@ -179,16 +193,14 @@ class ItemReader:
         sharding: NamedSharding | None,
     ) -> Value | None:
         try:
-            bare = zarr.spec
-            impl = None if written is None else written.key_impl
-            spec = bare if impl is None else ArraySpec(shape=bare.shape, dtype=bare.dtype, key_impl=impl)
+            value = _array_value(zarr.spec, None if written is None else written.key_impl, holder)
         except ValueError as error:
             self._add(Code.STORAGE_MISMATCH, path, "an array of a jax dtype", str(error).splitlines()[-1])
             return None
         self.arrays[path] = StoredArray(
             self._folder, self._storage, path, path.param_name, zarr, written, sharding, self._store
         )
-        return ArrayValue(spec=spec, holder=holder)
+        return value
 
     def _check_unlisted(self, left: dict[str, ZarrV2 | ZarrV3]) -> None:
         for name, zarr in sorted(left.items()):

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from linen_nnx.convert.store.extents import Extent, StoredValue, read_extent, walk_database
+from linen_nnx.convert.store.extents import Extent, StoredValue, read_extents, walk_database
 from linen_nnx.schema.errors import StorageError
 from linen_nnx.schema.orbax_metadata import ARRAY_METADATAS, ITEM_FILES
 
@@ -100,13 +100,19 @@ class Ocdbt:
     def read(self, keys: Iterable[str]) -> dict[str, bytes]:
         """Inline values at no cost; the others from their files."""
         found = self._values
+        wanted = {key: found[key] for key in keys if key in found}
         try:
-            return {key: self._bytes(found[key]) for key in keys if key in found}
+            return {**_inline(wanted), **read_extents(self.folder, _by_extent(wanted))}
         except OSError as error:
             raise StorageError(f"cannot read the OCDBT database: {error}") from error
 
-    def _bytes(self, value: StoredValue) -> bytes:
-        return value if isinstance(value, bytes) else read_extent(self.folder, value)
+
+def _inline(values: Mapping[str, StoredValue]) -> dict[str, bytes]:
+    return {key: value for key, value in values.items() if isinstance(value, bytes)}
+
+
+def _by_extent(values: Mapping[str, StoredValue]) -> dict[str, Extent]:
+    return {key: value for key, value in values.items() if isinstance(value, Extent)}
 
 
 def ocdbt_spec(folder: Path, path: str = "") -> dict[str, Any]:

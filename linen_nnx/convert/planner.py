@@ -26,7 +26,7 @@ from linen_nnx.schema.ir import RNGS, TrainState, is_beside
 from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.ops import Cast, Copy, Origin, Ref, refs
 from linen_nnx.schema.options import Aux, ConversionOptions, Parts
-from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.path import DictKey, KeyPath
 from linen_nnx.schema.plan import Input, Note, NoteCode, Plan, Write
 from linen_nnx.schema.problem import Code, Problem
 
@@ -115,9 +115,12 @@ def _params_only(form: Form, options: ConversionOptions) -> bool:
     return options.parts is Parts.PARAMS or form.layout is Layout.PARAMS
 
 
+_FROZEN = DictKey("qrhs")
+
+
 def _refuse_quantised(lifted: Lifted, layout: Layout) -> None:
     """AQT's frozen weights are composites that the two frameworks lay out differently."""
-    frozen = [v.slot.path for v in lifted.state.variables if "qrhs" in v.slot.path.names]
+    frozen = [v.slot.path for v in lifted.state.variables if _FROZEN in v.slot.path]
     if frozen and lifted.form.layout is not layout:
         raise ConversionError.one(
             Code.UNSUPPORTED,

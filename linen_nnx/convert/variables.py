@@ -94,9 +94,7 @@ def _holds_stream(entry: Entry) -> bool:
 
 
 def _is_statistic(path: KeyPath, names: set[KeyPath]) -> bool:
-    return (
-        len(path) > 0 and path[-1].name in _STATISTICS and all(path[:-1] / n in names for n in _STATISTICS)
-    )
+    return len(path) > 0 and path[-1].name in _STATISTICS and all(path[:-1] / n in names for n in _STATISTICS)
 
 
 def _is_cache(path: KeyPath, names: set[KeyPath]) -> bool:

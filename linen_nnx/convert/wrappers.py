@@ -1,6 +1,6 @@
 """Which leaves stand under a last key `value`: in the source by its own record, in the target by its form."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from linen_nnx.convert.layouts import nnx_roots
 from linen_nnx.schema.inventory import Inventory
@@ -17,7 +17,8 @@ def recorded(form: Form, inventory: Inventory) -> tuple[Wrapped, list[Problem]]:
     if _by_list(form):
         claimed = [path / VALUE for path in form.wrapped]
     else:
-        claimed = [e.path for e in inventory.entries if _by_rule(form, e.path)]
+        by_rule = _rule(form)
+        claimed = [e.path for e in inventory.entries if by_rule(e.path)]
     wrong = [path for path in claimed if path not in inventory.by_path or path.names[-1] != VALUE]
     return frozenset(claimed).difference(wrong), [_contradiction(path, inventory) for path in wrong]
 
@@ -31,7 +32,8 @@ def wrap(
     restacked takes its wrapper along.
     """
     if not _by_list(form):
-        return [_ended(w, _by_rule(form, w.target)) for w in writes], form, []
+        by_rule = _rule(form)
+        return [_ended(w, by_rule(w.target)) for w in writes], form, []
     listed = frozenset(form.wrapped)
     moved = known is source
     made = [_ended(w, w.target in listed or (moved and _was_wrapped(w, listed))) for w in writes]
@@ -49,15 +51,18 @@ def _by_list(form: Form) -> bool:
     return not form.layout.is_nnx or form.leaves is Leaves.MIXED
 
 
-def _by_rule(form: Form, path: KeyPath) -> bool:
+def _rule(form: Form) -> Callable[[KeyPath], bool]:
+    """Which leaves of an NNX state stand in wrappers, as its form says of the model and of the rest."""
     match form.layout:
         case Layout.NNX | Layout.PARAMS | Layout.TUNIX:
             roots = nnx_roots(form.layout)
         case _:
-            return False
+            return lambda path: False
     bases = [root for root in (roots.model, roots.reference) if root is not None]
-    model = any(path.startswith(base) for base in bases)
-    return form.leaves is not None and form.leaves.wraps(model=model, mixed=False)
+    of_model, of_others = (
+        form.leaves is not None and form.leaves.wraps(model=model, mixed=False) for model in (True, False)
+    )
+    return lambda path: of_model if any(path.startswith(base) for base in bases) else of_others
 
 
 def _ended(write: Write, wrapped: bool) -> Write:

@@ -48,14 +48,20 @@ class DType(StrEnum):
     @property
     def itemsize(self) -> int:
         """Bytes one element takes in memory (sub-byte types take one, as in ml_dtypes)."""
-        digits = "".join(c for c in self.value.split("_")[0] if c.isdigit())
-        return max(1, int(digits) // 8) if digits else 1
+        return _ITEMSIZES[self]
 
     @property
     def is_integer(self) -> bool:
         """Signed or unsigned, of any width; not bool."""
         return self.value.startswith(("int", "uint"))
 
+
+def _itemsize(dtype: DType) -> int:
+    digits = "".join(c for c in dtype.value.split("_")[0] if c.isdigit())
+    return max(1, int(digits) // 8) if digits else 1
+
+
+_ITEMSIZES = {dtype: _itemsize(dtype) for dtype in DType}
 
 KEY_WORDS = {"threefry2x32": 2, "rbg": 4, "unsafe_rbg": 4}
 """uint32 words in one key of each of jax's PRNG implementations."""

@@ -33,14 +33,18 @@ Box = tuple[tuple[int, Span], ...]
 
 def unread_parts(ops: Sequence[Op], values: Mapping[Ref, Value], owed: set[Ref]) -> Iterator[tuple[Ref, str]]:
     """Each of the `owed` arrays that is read in part, and a part that is not."""
+    # What is copied somewhere is read whole; most ops of most plans are such copies.
+    whole = {op.source for op in ops if isinstance(op, Copy)}
     reads: dict[Ref, set[Box]] = defaultdict(set)
     for op in ops:
+        if isinstance(op, Copy):
+            continue
         for ref in refs(op):
             # A part of the op may be cut away again, and with it all that it would have read.
             reads.setdefault(ref, set())
         for ref, box in _reads(op, {}, values):
             reads[ref].add(box)
-    for ref in sorted(owed & reads.keys(), key=str):
+    for ref in sorted((owed & reads.keys()) - whole, key=str):
         value = values.get(ref)
         if isinstance(value, ArrayValue) and (part := _unread(list(reads[ref]), value.spec.shape)):
             yield ref, part

@@ -77,6 +77,10 @@ class Inventory(Model):
             ]
         )
 
+    def count_below(self, prefix: KeyPath) -> int:
+        """How many entries stand under `prefix`."""
+        return sum(entry.path.startswith(prefix) for entry in self._span(prefix))
+
     def _span(self, prefix: KeyPath) -> tuple[Entry, ...]:
         """Entries in natural order that all those below `prefix` are among."""
         depth, natural = len(prefix), prefix.natural()

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from itertools import chain, zip_longest
+from itertools import zip_longest
 from typing import Self
 
 from linen_nnx.schema.array import ArrayValue, Value
@@ -109,13 +109,13 @@ def broken_lists(inventory: Inventory) -> list[Problem]:
     """A problem for each list that skips a position (an empty one is None), or that has names as well."""
     lists: dict[KeyPath, set[int]] = {}
     names: dict[KeyPath, KeyPath] = {}
-    for path in chain(inventory.inner, (entry.path for entry in inventory.entries)):
-        if len(path) == 0:
-            continue
-        key = path[-1]
-        if isinstance(key, SequenceKey):
+    places = [*inventory.inner, *(entry.path for entry in inventory.entries)]
+    for path in places:
+        if len(path) and isinstance(key := path[-1], SequenceKey):
             lists.setdefault(path.parent, set()).add(key.index)
-        else:
+    depths = {len(path) + 1 for path in lists}
+    for path in places:
+        if len(path) in depths and path.parent in lists and not isinstance(path[-1], SequenceKey):
             names[path.parent] = path
     problems = []
     for path, positions in lists.items():
@@ -133,10 +133,12 @@ def broken_lists(inventory: Inventory) -> list[Problem]:
 
 def unknown_entries(inventory: Inventory, known: Sequence[KeyPath]) -> list[Problem]:
     """A problem for each subtree that stands under none of the `known` prefixes."""
+    apart = [path for path in set(known) if not any(path[:depth] in known for depth in range(len(path)))]
+    if sum(map(inventory.count_below, apart)) == len(inventory.entries):
+        return []
     found: dict[KeyPath, tuple[Entry, int]] = {}
-    depths = sorted({len(prefix) for prefix in known})
     for entry in inventory.entries:
-        if not any(entry.path[:depth] in known for depth in depths):
+        if not any(entry.path.startswith(prefix) for prefix in known):
             head = _head(entry.path, known)
             first, count = found.get(head, (entry, 0))
             found[head] = (first, count + 1)

@@ -1,5 +1,6 @@
 """A plan, leaf by leaf, and what a conversion did."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from linen_nnx.schema.routing import Execution, RoutedPlan, Transfer
 
 def plan(made: RoutedPlan) -> None:
     """Every write with its route, every drop, and what it all costs."""
-    for write, routed in zip(made.writes, made.execution.writes, strict=True):
-        print(
-            f"{write.place.value:<4} {routed.route.value:<9} {write.target}: {write.value}  <- {op(write.op)}"
-        )
+    sys.stdout.writelines(
+        f"{write.place.value:<4} {routed.route.value:<9} {write.target}: {write.value}  <- {op(write.op)}\n"
+        for write, routed in zip(made.writes, made.execution.writes, strict=True)
+    )
     drops(made.drops)
     notes(made.notes)
     print(

@@ -59,17 +59,17 @@ def _settled(writes: Sequence[Write], items: Items, storage: StorageForm) -> Set
 def execution(plan: Plan, parts: Sequence[Part], items: Items, effort: Effort) -> Execution:
     """What carrying out `parts` will cost."""
     writes = {
-        (part.place, part.prefix + write.write.target): write
+        (part.place, part.prefix + write.write.target): (write, nbytes)
         for part in parts
-        for write in part.settled.writes
+        for write, nbytes in zip(part.settled.writes, part.settled.nbytes, strict=True)
     }
-    said = [_said(write, writes[write.place, write.target]) for write in plan.writes]
+    said = [_said(write, *writes[write.place, write.target]) for write in plan.writes]
     files = {file: size for part in parts for file, size in part.settled.files.items()}
 
     def stored(carriage: Carriage) -> int:
         return sum(write.nbytes for write in said if write.carriage is carriage)
 
-    decoded = [w.write.value for w in writes.values() if w.route is Route.DECODE]
+    decoded = [w.write.value for w, _ in writes.values() if w.route is Route.DECODE]
     work = [[unit.cost for unit in units_of(part.settled.writes, items)] for part in parts]
     return Execution(
         effort=effort,
@@ -84,14 +84,13 @@ def execution(plan: Plan, parts: Sequence[Part], items: Items, effort: Effort) -
     )
 
 
-def _said(planned: Write, write: Routed) -> RoutedWrite:
-    stored = (len(v) if isinstance(v, bytes) else v.length for _, v in write.values())
+def _said(planned: Write, write: Routed, nbytes: int) -> RoutedWrite:
     return RoutedWrite(
         place=planned.place,
         target=planned.target,
         route=write.route,
         carriage=write.carriage,
-        nbytes=sum(stored),
+        nbytes=nbytes,
     )
 
 

@@ -51,11 +51,16 @@ class Routed:
                 if (value := array.store.stored.get(f"{array.name}/{key}")) is not None:
                     yield array, value
 
-    def extents(self) -> Iterator[tuple[DataFile, Extent]]:
-        """Those of `values` that lie in data files."""
+    def stored(self) -> tuple[int, set[tuple[DataFile, Extent]]]:
+        """The stored bytes that are read, and where those lie that are in data files."""
+        nbytes, extents = 0, set()
         for array, value in self.values():
             if isinstance(value, Extent):
-                yield (array.folder, value.file), value
+                extents.add(((array.folder, value.file), value))
+                nbytes += value.length
+            else:
+                nbytes += len(value)
+        return nbytes, extents
 
 
 def route(write: Write, items: Items, storage: StorageForm) -> Routed:
@@ -86,6 +91,8 @@ class Settled:
     """The writes of one item, and the data files that come along."""
 
     writes: tuple[Routed, ...]
+    nbytes: tuple[int, ...]
+    """Stored bytes that each of the writes reads."""
     files: dict[DataFile, int]
     """Size of each data file that is carried over."""
     sparse: int
@@ -96,10 +103,13 @@ def settle(writes: Sequence[Routed], storage: StorageForm) -> Settled:
     """Decide which data files come along: those of which the target refers to half of the bytes or more."""
     live: Counter[DataFile] = Counter()
     needs: list[set[DataFile]] = []
+    nbytes: list[int] = []
     for write in writes:
-        extents = set(write.extents()) if write.carriage is Carriage.FILE else set()
-        needs.append({file for file, _ in extents})
-        for file, extent in extents:
+        stored, extents = write.stored()
+        nbytes.append(stored)
+        carried_over = extents if write.carriage is Carriage.FILE else set()
+        needs.append({file for file, _ in carried_over})
+        for file, extent in carried_over:
             live[file] += extent.length
     sizes = {file: (file[0] / file[1]).stat().st_size for file in live}
     sparse = {file for file, size in sizes.items() if storage.ocdbt and 2 * live[file] < size}
@@ -110,4 +120,4 @@ def settle(writes: Sequence[Routed], storage: StorageForm) -> Settled:
         else:
             carried |= files
             settled.append(write)
-    return Settled(tuple(settled), {file: sizes[file] for file in carried}, len(sparse))
+    return Settled(tuple(settled), tuple(nbytes), {file: sizes[file] for file in carried}, len(sparse))

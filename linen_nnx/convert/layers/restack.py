@@ -80,10 +80,15 @@ class Restacking:
 
     def place_of(self, path: KeyPath) -> KeyPath | None:
         """The longest known place that `path` stands below, if any."""
-        for depth in range(len(path), len(self.before.parent), -1):
-            if path[:depth] in self.places:
-                return path[:depth]
+        for depth in self._depths:
+            if depth <= len(path) and (place := path[:depth]) in self.places:
+                return place
         return None
+
+    @cached_property
+    def _depths(self) -> list[int]:
+        """Of the places, the deepest first."""
+        return sorted({len(path) for path in self.places}, reverse=True)
 
 
 def _arrays(group: LayerGroup) -> dict[KeyPath, list[tuple[int, Index]]]:

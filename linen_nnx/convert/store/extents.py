@@ -7,6 +7,7 @@ second, where reading as many values one by one takes fifteen.
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -55,7 +56,12 @@ def _walk(base: Any, location: str, prefix: bytes) -> Iterator[tuple[bytes, Stor
 def _extent(location: str) -> Extent:
     """Of `value:ocdbt.process_0/:d/0123:offset:length`; base and name are percent-encoded."""
     _, base, name, offset, length = location.split(":")
-    return Extent(unquote(base) + unquote(name), int(offset), int(length))
+    return Extent(_file(base, name), int(offset), int(length))
+
+
+@lru_cache(maxsize=1024)
+def _file(base: str, name: str) -> str:
+    return unquote(base) + unquote(name)
 
 
 def read_extents(folder: Path, extents: Mapping[str, Extent]) -> dict[str, bytes]:

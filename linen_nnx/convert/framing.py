@@ -77,11 +77,9 @@ class Framed:
         return state.model_copy(
             update={
                 "step": None if state.step is None else _reread(state.step, moved),
-                "variables": tuple(
-                    v.model_copy(update={"leaf": _reread(v.leaf, moved)}) for v in state.variables
-                ),
+                "variables": tuple(replace(v, leaf=_reread(v.leaf, moved)) for v in state.variables),
                 "optimizer": (
-                    *(o.model_copy(update={"leaf": _reread(o.leaf, moved)}) for o in state.optimizer),
+                    *(replace(o, leaf=_reread(o.leaf, moved)) for o in state.optimizer),
                     *beside,
                 ),
             }
@@ -106,8 +104,8 @@ class Framed:
 def _reread(leaf: Leaf, moved: dict[KeyPath, KeyPath]) -> Leaf:
     if not isinstance(leaf.op, Copy) or leaf.op.source.path not in moved:
         return leaf
-    source = leaf.op.source.model_copy(update={"path": moved[leaf.op.source.path]})
-    return leaf.model_copy(update={"op": Copy(source=source)})
+    source = replace(leaf.op.source, path=moved[leaf.op.source.path])
+    return replace(leaf, op=Copy(source=source))
 
 
 def _heads(at: _At) -> Iterable[tuple[KeyPath, KeyPath]]:
@@ -299,8 +297,6 @@ def nested(writes: Iterable[Write], form: Form) -> list[Write]:
         return list(writes)
     base = ROOT / form.nested
     return [
-        write.model_copy(
-            update={"target": write.target[1:] if is_beside(write.target) else base + write.target}
-        )
+        replace(write, target=write.target[1:] if is_beside(write.target) else base + write.target)
         for write in writes
     ]

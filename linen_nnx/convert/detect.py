@@ -1,6 +1,7 @@
 """Tell the layout of a checkpoint from its entries, with evidence; refuse where two fit or none."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from linen_nnx.convert.layers.names import GLOBAL, LOCAL, Left, One, read
 from linen_nnx.schema.detection import Against, Detection
@@ -9,14 +10,15 @@ from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.layout import LayerNames, Layout
 from linen_nnx.schema.maxtext import PARAMS_BASE
 from linen_nnx.schema.nnx import MODEL_PARAMS, OPTIMIZER_STATE
-from linen_nnx.schema.path import AttributeKey, DictKey, KeyPath
+from linen_nnx.schema.path import DictKey, Key, KeyPath, SequenceKey
 from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.wire import VALUE
 
 _LINEN = frozenset({"params", "opt_state"})
 _NNX = frozenset({"model", "optimizer"})
-_INNER_STATE = frozenset({DictKey("inner_state"), AttributeKey("inner_state")})
 _DILOCO = frozenset({"inner_state", "outer_opt_state"})
+_WRAPPED_CHAINS = frozenset({"inner_state", "inner_opt_state", "base_optimizer_state", "fast_state"})
+"""Fields in which optax's wrappers keep the state of what they wrap."""
 _MODEL_PARTS = frozenset({"decoder", "encoder", "token_embedder"})
 
 
@@ -128,14 +130,17 @@ def _is_stacked_remainder(path: KeyPath) -> bool:
 
 
 def _is_nested_chain(path: KeyPath) -> bool:
-    """A dict of digits below `opt_state` right under a field that optax's wrappers keep a chain in."""
-    if _INNER_STATE.isdisjoint(path) or path[0].name != "opt_state":
+    """A dict of digits below `opt_state`, right under a position or a field that holds a chain."""
+    if path[0].name != "opt_state":
         return False
     return any(
-        isinstance(key, DictKey) and key.name.isdecimal() and path[depth - 1] in _INNER_STATE
-        for depth, key in enumerate(path)
-        if depth > 1
+        isinstance(key, DictKey) and key.name.isdecimal() and _holds_chain(above)
+        for above, key in pairwise(path)
     )
+
+
+def _holds_chain(key: Key) -> bool:
+    return isinstance(key, SequenceKey) or key.name in _WRAPPED_CHAINS
 
 
 def _unsupported(what: str, names: frozenset[str]) -> LayoutError:

@@ -115,7 +115,7 @@ def holder(state: TrainState, form: Form) -> Holds:
             return lambda item: nnx_holds(item, roots, form)
         case Layout.MAXTEXT:
             last_used = last_used_position(state.optimizer)
-            return lambda item: maxtext_holds(item, last_used)
+            return lambda item: maxtext_holds(item, form, last_used)
         case _:
             assert_never(form.layout)
 

@@ -21,7 +21,7 @@ from linen_nnx.schema.ir import (
 from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.linen import OPT_STATE, STEP, LinenTrainState
 from linen_nnx.schema.linen import PARAMS as PARAMS_BASE
-from linen_nnx.schema.ops import Origin
+from linen_nnx.schema.ops import Origin, refs
 from linen_nnx.schema.path import ROOT, AttributeKey, KeyPath
 from linen_nnx.schema.plan import Write
 from linen_nnx.schema.wire import VALUE, joined
@@ -94,10 +94,25 @@ def form_of_linen(state: LinenTrainState, lifted: TrainState) -> Form:
         nested_params=state.nested_params,
         collections=tuple(c.name for c in state.collections),
         field_collections=tuple(c.name for c in state.collections if c.is_field),
+        odd_moments=_odd_moments(state, lifted),
         wrapped=state.boxed,
         groups=lifted.groups,
         step=state.step if isinstance(state.step, ArrayValue) else None,
     )
+
+
+def _odd_moments(state: LinenTrainState, lifted: TrainState) -> tuple[KeyPath, ...]:
+    boxed = set(state.boxed)
+    odd = set()
+    for item in lifted.optimizer:
+        if item.mirrors is None or is_field(item):
+            continue
+        (path,) = (ref.path for ref in refs(item.leaf.op))
+        bare = path[:-1] if path[:-1] in boxed else path
+        levels = len(bare) - len(OPT_STATE) - len(item.at) - len(item.mirrors.path)
+        if levels != int(state.nested_params):
+            odd.add(item.at)
+    return tuple(sorted(odd, key=KeyPath.natural))
 
 
 def linen_holds(item: Variable | OptimizerLeaf, form: Form) -> bool:
@@ -113,6 +128,7 @@ def linen_holds(item: Variable | OptimizerLeaf, form: Form) -> bool:
 
 def lower_linen(state: TrainState, form: Form) -> Iterator[Write]:
     """To entries on disk, without boxes."""
+    odd = set(form.odd_moments)
     if state.step is not None:
         yield Write(target=STEP, value=state.step.value, op=state.step.op)
     for variable in state.variables:
@@ -121,8 +137,8 @@ def lower_linen(state: TrainState, form: Form) -> Iterator[Write]:
     for item in state.optimizer:
         target = _optimizer_place(item)
         if item.mirrors is not None:
-            level = ROOT / item.mirrors.collection if form.nested_params and not is_field(item) else ROOT
-            target = target + level + item.mirrors.path
+            levels = not is_field(item) and form.nested_params != (item.at in odd)
+            target = (target / item.mirrors.collection if levels else target) + item.mirrors.path
         yield Write(target=target, value=item.leaf.value, op=item.leaf.op)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from linen_nnx.convert.layers.recognise import recognise
 from linen_nnx.convert.lifting import copied, lift_optimizer, lift_variables
 from linen_nnx.convert.nnx import digits
-from linen_nnx.convert.variables import classify
+from linen_nnx.convert.variables import classify_aux
 from linen_nnx.schema.array import ArrayValue, EmptyValue
 from linen_nnx.schema.ir import PARAMS, REFERENCE, OptimizerLeaf, Slot, TrainState, Variable, is_field
 from linen_nnx.schema.layout import Form, Layout
@@ -20,9 +20,7 @@ def lift_maxtext(
 ) -> TrainState:
     """To the intermediate representation."""
     params = lift_variables(PARAMS, state.params, PARAMS_BASE.__add__, origin)
-    # What stands in nnx_aux is no Param by the writer's word; a moment is not asked for.
-    everything = {entry.path for entry in state.aux}
-    kinds = classify(state.aux, {ROOT}, routes).collections if everything else {}
+    kinds = classify_aux(state.aux, routes)
     aux = tuple(
         Variable(slot=Slot(collection=kinds[v.slot.path], path=v.slot.path), leaf=v.leaf)
         for v in lift_variables("aux", state.aux, AUX_BASE.__add__, origin)
@@ -40,12 +38,13 @@ def form_of_maxtext(state: MaxtextTrainState, lifted: TrainState) -> Form:
     """What is needed to write another like it."""
     return Form(
         layout=Layout.MAXTEXT,
+        empties=tuple(item.at for item in lifted.optimizer if _is_empty_position(item)),
         groups=lifted.groups,
         step=state.step if isinstance(state.step, ArrayValue) else None,
     )
 
 
-def maxtext_holds(item: Variable | OptimizerLeaf, last_used: int) -> bool:
+def maxtext_holds(item: Variable | OptimizerLeaf, form: Form, last_used: int) -> bool:
     """MaxText pads the top of the chain up to its last used entry, and stores no other empty state."""
     if isinstance(item, Variable):
         return item.slot.collection != REFERENCE
@@ -54,7 +53,7 @@ def maxtext_holds(item: Variable | OptimizerLeaf, last_used: int) -> bool:
     if item.mirrors is not None:
         return item.mirrors.collection == PARAMS
     used = is_top_position(item.at) and _index(item.at) < last_used
-    return used or not isinstance(item.leaf.value, EmptyValue)
+    return used or item.at in form.empties or not isinstance(item.leaf.value, EmptyValue)
 
 
 def is_top_position(at: KeyPath) -> bool:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from linen_nnx.convert.layers.recognise import recount
 from linen_nnx.convert.store.protocol import Side
-from linen_nnx.convert.variables import classify
+from linen_nnx.convert.variables import classify, classify_aux
 from linen_nnx.schema.inventory import Entry
-from linen_nnx.schema.ir import PARAMS, Leaf, OptimizerLeaf, TrainState, Variable, is_field
+from linen_nnx.schema.ir import PARAMS, REFERENCE, Leaf, OptimizerLeaf, TrainState, Variable, is_field
 from linen_nnx.schema.layout import Form, LayerStacking, Layout, Route
 from linen_nnx.schema.ops import Copy, Origin, Ref
 from linen_nnx.schema.path import ROOT, AttributeKey, DictKey, KeyPath
@@ -75,16 +75,17 @@ def _routes(state: TrainState, target: Form) -> tuple[Route, ...]:
     """Collections that a reader of the target would not find by itself."""
     if target.layout is Layout.LINEN:
         return ()
+    # Reference weights stand in a root of their own, at the very paths of the parameters.
+    variables = [v for v in state.variables if v.slot.collection != REFERENCE]
     model = [
         Entry(path=v.slot.path, value=v.leaf.value)
-        for v in state.variables
+        for v in variables
         if target.layout.is_nnx or v.slot.collection != PARAMS
     ]
     moments = {item.mirrors.path for item in state.optimizer if item.mirrors is not None}
-    trained = moments if target.layout.is_nnx else {ROOT}
-    found = classify(model, trained, {}).collections
+    found = classify(model, moments, {}).collections if target.layout.is_nnx else classify_aux(model, {})
     return tuple(
         Route(path=v.slot.path, collection=v.slot.collection)
-        for v in state.variables
+        for v in variables
         if found.get(v.slot.path, v.slot.collection) != v.slot.collection
     )

@@ -62,6 +62,7 @@ def target_form(layout: Layout, source: Form, known: Form | None, options: Conve
         empties=known.empties if known else (),
         collections=known.collections if known else (),
         field_collections=known.field_collections if known else (),
+        odd_moments=known.odd_moments if known else (),
         wrapped=known.wrapped if known else (),
         layer_names=_layer_names(layout, source, known, options),
         groups=known.groups if known else (),

@@ -12,7 +12,7 @@ from functools import lru_cache
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.inventory import Entry
 from linen_nnx.schema.ir import PARAMS, RNGS, UNKNOWN
-from linen_nnx.schema.path import Key, KeyPath
+from linen_nnx.schema.path import ROOT, Key, KeyPath
 from linen_nnx.schema.plan import Note, NoteCode
 
 BATCH_STATS = "batch_stats"
@@ -65,6 +65,12 @@ def classify(model: Sequence[Entry], trained: set[KeyPath], known: Mapping[KeyPa
         else:
             collections[path] = PARAMS
     return Classified(collections, _notes(unknown))
+
+
+def classify_aux(aux: Sequence[Entry], known: Mapping[KeyPath, str]) -> dict[KeyPath, str]:
+    """The same for variables that are no parameters by their writer's word."""
+    found = classify(aux, {ROOT}, known).collections
+    return {path: UNKNOWN if name == PARAMS and path not in known else name for path, name in found.items()}
 
 
 def _notes(unknown: list[KeyPath]) -> tuple[Note, ...]:

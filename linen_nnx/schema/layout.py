@@ -143,11 +143,14 @@ class Form(Model):
     nested_params: bool = True
     """Linen: `params/params/…` (a whole variables dict) or `params/…` (one collection)."""
     empties: tuple[KeyPath, ...] = ()
-    """Of NNX variables only: empty optimizer states that stand there as entries, which is not usual."""
+    """Of NNX runs only: empty optimizer states that stand there as entries, which is not usual."""
     collections: tuple[str, ...] = ()
     """Linen: the names of all collections."""
     field_collections: tuple[str, ...] = ()
     """Linen: collections in a field of their own, beside `params`."""
+    odd_moments: tuple[KeyPath, ...] = ()
+    """Linen: moment trees without the collection's level where the parameters have it, or with it where they
+    have not; by their places in the optimizer state."""
     wrapped: tuple[KeyPath, ...] = ()
     """Leaves under a last key `value`, by their paths without it, where `leaves` does not tell: those of
     mixed NNX leaves, and those that stand in a flax box in a Linen state."""

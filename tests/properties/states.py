@@ -17,6 +17,8 @@ from linen_nnx.schema.path import ROOT, KeyPath
 
 Array = np.ndarray[Any, Any]
 Names = tuple[str, ...]
+REFERENCE = "reference_params"
+"""The frozen weights of DPO: in Linen a collection, in NNX a model beside the model."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -190,7 +192,7 @@ def placed(variables: Iterable[Var], form: Form) -> dict[tuple[str, Names], Cont
             path = (*group.parent, group.name, *slot, *var.path)
             stacks.setdefault((var.collection, path), []).append(var.data)
     for (collection, path), parts in stacks.items():
-        out[collection, path] = stacked(parts, form.axis if collection == "params" else 0)
+        out[collection, path] = stacked(parts, form.axis if collection in ("params", REFERENCE) else 0)
     return out
 
 
@@ -228,8 +230,18 @@ def stack_bits(arrays: Sequence[Array], axis: int) -> Array:
 # ---------------------------------------------------------------- Linen
 
 
-def linen(state: State, form: Form, *, double: bool = True, step: DType = DType.INT32) -> Tree:
-    """A Linen `TrainState`; `double` keeps the whole variables dict below `params`."""
+def linen(
+    state: State,
+    form: Form,
+    *,
+    double: bool = True,
+    step: DType = DType.INT32,
+    boxed: Callable[[Names], bool] = lambda path: False,
+) -> Tree:
+    """A Linen `TrainState`; `double` keeps the whole variables dict below `params`.
+
+    Variables whose path is `boxed` stand in flax boxes, and so do their moments.
+    """
     scalar = Holder.SCALAR if step is DType.INT64 else Holder.JAX
     out: Tree = {KeyPath.of("step"): array(np.asarray(state.step, numpy_dtype(step)), holder=scalar)}
 
@@ -237,28 +249,28 @@ def linen(state: State, form: Form, *, double: bool = True, step: DType = DType.
         return (collection,) if double else ()
 
     for (collection, path), content in placed(state.variables, form).items():
-        out[KeyPath.of("params", *level(collection), *path)] = content
+        out[_end(KeyPath.of("params", *level(collection), *path), boxed(path))] = content
 
     def mirrored(at: KeyPath, mirror: Mirror) -> Iterator[tuple[KeyPath, Content]]:
         for (collection, path), content in placed(mirror.moments, form).items():
-            yield at + KeyPath.of(*level(collection), *path), content
+            yield _end(at + KeyPath.of(*level(collection), *path), boxed(path)), content
 
     if state.optimizer is not None:
-        out.update(_linen_node(state.optimizer, KeyPath.of("opt_state"), mirrored))
+        out.update(linen_node(state.optimizer, KeyPath.of("opt_state"), mirrored))
     return out
 
 
 Mirrored = Callable[[KeyPath, Mirror], Iterator[tuple[KeyPath, Content]]]
 
 
-def _linen_node(node: Node, at: KeyPath, mirrored: Mirrored) -> Iterator[tuple[KeyPath, Content]]:
+def linen_node(node: Node, at: KeyPath, mirrored: Mirrored) -> Iterator[tuple[KeyPath, Content]]:
     match node:
         case Chain(parts):
             for index, part in enumerate(parts):
-                yield from _linen_node(part, at / index, mirrored)
+                yield from linen_node(part, at / index, mirrored)
         case Fields(fields):
             for name, part in fields:
-                yield from _linen_node(part, at / name, mirrored)
+                yield from linen_node(part, at / name, mirrored)
         case Mirror():
             yield from mirrored(at, node)
         case Single(content):
@@ -277,8 +289,9 @@ def nnx(state: State, form: Form, leaves: Leaves, *, step: DType = DType.UINT32)
     out: Tree = {}
     wrapped = leaves is Leaves.WRAPPED
     model_wrapped = leaves in (Leaves.WRAPPED, Leaves.MODEL_WRAPPED)
-    for (_, path), content in placed(state.variables, form).items():
-        out[_end(KeyPath.of("model", *path), model_wrapped)] = content
+    for (collection, path), content in placed(state.variables, form).items():
+        root = "reference_model" if collection == REFERENCE else "model"
+        out[_end(KeyPath.of(root, *path), model_wrapped)] = content
     out[_end(KeyPath.of("optimizer", "step"), wrapped)] = array(np.asarray(state.step, numpy_dtype(step)))
 
     def mirrored(at: KeyPath, mirror: Mirror) -> Iterator[tuple[KeyPath, Content]]:
@@ -287,7 +300,7 @@ def nnx(state: State, form: Form, leaves: Leaves, *, step: DType = DType.UINT32)
                 yield at + KeyPath.of(*path), content
 
     if state.optimizer is not None:
-        for at, content in _nnx_node(state.optimizer, KeyPath.of("optimizer", "opt_state"), mirrored):
+        for at, content in nnx_node(state.optimizer, KeyPath.of("optimizer", "opt_state"), mirrored):
             out[_end(at, wrapped)] = content
     return out
 
@@ -296,14 +309,14 @@ def _end(path: KeyPath, wrapped: bool) -> KeyPath:
     return path / "value" if wrapped else path
 
 
-def _nnx_node(node: Node, at: KeyPath, mirrored: Mirrored) -> Iterator[tuple[KeyPath, Content]]:
+def nnx_node(node: Node, at: KeyPath, mirrored: Mirrored) -> Iterator[tuple[KeyPath, Content]]:
     match node:
         case Chain(parts):
             for index, part in enumerate(parts):
-                yield from _nnx_node(part, at / str(index), mirrored)
+                yield from nnx_node(part, at / str(index), mirrored)
         case Fields(fields):
             for name, part in fields:
-                yield from _nnx_node(part, at / name, mirrored)
+                yield from nnx_node(part, at / name, mirrored)
         case Mirror():
             yield from mirrored(at, node)
         case Single(content):
@@ -369,6 +382,7 @@ EMPTIES: dict[Empty, Callable[[], object]] = {
 
 __all__ = [
     "EMPTIES",
+    "REFERENCE",
     "ROOT",
     "Array",
     "Chain",
@@ -389,6 +403,7 @@ __all__ = [
     "linen",
     "live",
     "nnx",
+    "nnx_node",
     "noise",
     "placed",
     "seen_in_nnx",

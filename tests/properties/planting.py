@@ -1,0 +1,91 @@
+"""Entries that no rendering of a state makes, put at any place of it."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from linen_nnx.schema.array import DType, Empty, StringValue
+from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.problem import Code
+from tests.properties.states import Array, Content, Tree, array, empty, noise
+
+PLANTED = st.one_of(
+    st.builds(
+        lambda shape, dtype: array(noise(7, shape, dtype)),
+        st.lists(st.integers(1, 3), max_size=2),
+        st.sampled_from([DType.FLOAT32, DType.INT32, DType.UINT32, DType.BOOL]),
+    ),
+    st.sampled_from([empty(kind) for kind in (Empty.NONE, Empty.DICT, Empty.LIST, Empty.TUPLE)]),
+    st.just(Content(StringValue(text="words"))),
+)
+NAMES: st.SearchStrategy[str | int] = st.sampled_from(
+    ["extra", "layers_3", "layers", "7", "params", "mu", "value", "rngs", "count", "nnx_aux", 0, 5, "a.b", ""]
+)
+REFUSALS = {
+    Code.AMBIGUOUS_LAYOUT,
+    Code.AXIS_AMBIGUOUS,
+    Code.AXIS_NOT_FOUND,
+    Code.DTYPE_MISMATCH,
+    Code.LAYERS_NOT_STACKABLE,
+    Code.LAYER_GAP,
+    Code.LAYER_LEAF_MISSING,
+    Code.LAYER_MISMATCH,
+    Code.MISSING_ENTRY,
+    Code.UNSUPPORTED,
+    Code.MOMENT_MISMATCH,
+    Code.SHAPE_MISMATCH,
+    Code.TWO_WRITERS,
+    Code.UNEXPECTED_ENTRY,
+    Code.UNKNOWN_ENTRY,
+    Code.UNKNOWN_LAYOUT,
+    Code.WRONG_KIND,
+}
+
+
+@dataclass(frozen=True)
+class Plant:
+    """An entry that no rendering makes: `where` and `depth` choose a place beside the others."""
+
+    where: int
+    depth: int
+    names: tuple[str | int, ...]
+    content: Content
+
+    def into(self, tree: Tree) -> KeyPath:
+        """The path; a place that no tree can have is not tried."""
+        at = sorted(tree, key=KeyPath.natural)[self.where % len(tree)]
+        depth = self.depth % len(at)
+        path = at[:depth]
+        for name in self.names:
+            path = path / name
+        inside = any(path.startswith(other) or other.startswith(path) for other in tree)
+        beside = {type(o.keys[depth]) for o in tree if len(o) > depth and o[:depth] == at[:depth]}
+        assume(not inside and beside == {type(path.keys[depth])})
+        return path
+
+
+PLANTS = st.builds(
+    Plant,
+    where=st.integers(0, 999),
+    depth=st.integers(0, 5),
+    names=st.lists(NAMES, min_size=1, max_size=2).map(tuple),
+    content=PLANTED,
+)
+
+
+def words(data: Array) -> Counter[bytes]:
+    """How often each element's bits stand in an array."""
+    raw, size = data.tobytes(), data.dtype.itemsize
+    return Counter(raw[start : start + size] for start in range(0, len(raw), size))
+
+
+def arrives(content: Content, among: list[Content]) -> bool:
+    """Whether the bits of an array stand in what was written, as a whole or spread over it."""
+    total: Counter[bytes] = Counter()
+    for other in among:
+        if other.data is not None:
+            total += words(other.data)
+    assert content.data is not None
+    return words(content.data) - total == Counter() or len(content.data.shape) == 0

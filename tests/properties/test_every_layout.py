@@ -1,0 +1,85 @@
+"""The laws of conservation, held against every layout and every variant of one."""
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from linen_nnx.schema.errors import ProblemsError
+from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout
+from linen_nnx.schema.ops import Origin, refs
+from linen_nnx.schema.options import Aux, ConversionOptions
+from tests.properties.held import Held, converted_or_refused, difference
+from tests.properties.layouts import Rendered, rendered
+from tests.properties.planting import PLANTS, REFUSALS, Plant, arrives
+
+TO = st.sampled_from(Layout)
+
+
+def names_of(source: Rendered) -> LayerNames:
+    """The style of layers that stand one by one."""
+    return LayerNames.NESTED if source.form.nested else LayerNames.UNDERSCORE
+
+
+def is_seen(source: Rendered) -> bool:
+    """Whether weights alone can be told for what they are: a model tree at the root has no root name."""
+    if not source.tree:
+        return False
+    if "params" not in {v.collection for v in source.state.variables}:
+        return False
+    return source.name not in ("weights", "adapters") or bool(
+        {path.names[0] for path in source.tree} & {"decoder", "encoder", "token_embedder"}
+    )
+
+
+@settings(max_examples=max(150, settings().max_examples))
+@given(rendered(), TO)
+def test_every_layout_comes_back_whole_from_every_other(source: Rendered, to: Layout) -> None:
+    assume(is_seen(source))
+    # Weights alone hold nothing else, so nothing else comes back from them.
+    assume(to is not Layout.PARAMS or source.name in ("weights", "weights below base", "adapters"))
+    held = Held(source.tree)
+    there = held.converted(ConversionOptions(to=to))
+    assert there.plan is not None
+    again = there.converted(ConversionOptions(to=there.plan.source.layout, layer_names=names_of(source)))
+    assert difference(again.tree, source.tree) == []
+
+
+@settings(max_examples=max(300, settings().max_examples))
+@given(PLANTS, rendered(), TO, st.sampled_from([None, *LayerStacking]), st.sampled_from(Aux))
+def test_whatever_is_planted_anywhere_arrives_or_is_dropped_by_name_or_is_refused(
+    plant: Plant, source: Rendered, to: Layout, stacking: LayerStacking | None, aux: Aux
+) -> None:
+    assume(is_seen(source))
+    path, content = plant.into(source.tree), plant.content
+    layers = any(var.group for var in source.state.variables)
+    options = ConversionOptions(
+        to=to,
+        aux=aux,
+        stacking=stacking if layers else None,
+        layer_axis=source.form.axis if layers else None,
+    )
+    made = converted_or_refused(Held({**source.tree, path: content}), options)
+    if isinstance(made, ProblemsError):
+        assert {problem.code for problem in made.problems} <= REFUSALS
+        return
+    assert made.plan is not None
+    dropped = {drop.source.path for drop in made.plan.drops}
+    read = {ref.path for w in made.plan.writes for ref in refs(w.op) if ref.origin is Origin.SOURCE}
+    assert (path in dropped) != (path in read)
+    if content.data is not None and path in read:
+        assert arrives(content, [*made.tree.values(), *(made.side.tree.values() if made.side else ())])
+
+
+@settings(max_examples=max(150, settings().max_examples))
+@given(PLANTS, rendered(), TO)
+def test_what_is_accepted_in_any_layout_with_a_planted_entry_still_comes_back_whole(
+    plant: Plant, source: Rendered, to: Layout
+) -> None:
+    assume(is_seen(source))
+    path, content = plant.into(source.tree), plant.content
+    held = Held({**source.tree, path: content})
+    there = converted_or_refused(held, ConversionOptions(to=to))
+    if isinstance(there, ProblemsError) or to is Layout.PARAMS:
+        return
+    assert there.plan is not None
+    again = there.converted(ConversionOptions(to=there.plan.source.layout, layer_names=names_of(source)))
+    assert difference(again.tree, held.tree) == []

@@ -135,6 +135,12 @@ def framed(inventory: Inventory) -> Framed:
     return state
 
 
+def framed_as(inventory: Inventory, form: Form) -> Framed:
+    """The entries of an item that is on record for `form`: nothing but its key stands around the state."""
+    state = Framed(tuple(_At(entry.path, entry.path, entry.value) for entry in inventory.entries))
+    return state if form.nested is None else _unnested(state)
+
+
 def _top(state: Framed) -> set[str]:
     return {at.path.names[0] for at in state.entries if len(at.path)}
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from linen_nnx.convert.checking import layer_problems, layout_problems, state_problems
 from linen_nnx.convert.detect import detect
-from linen_nnx.convert.framing import Framed, framed
+from linen_nnx.convert.framing import Framed, framed, framed_as
 from linen_nnx.convert.layouts import AnyState, Lifted, examine, lift
 from linen_nnx.convert.side import with_side
 from linen_nnx.convert.store.protocol import Side, Source
@@ -34,13 +34,15 @@ def read_entries(inventory: Inventory, side: Side | None, layout: Layout | None 
     What wrote the item may have left a record of its form: that decides, and not what the item looks like,
     unless the item contradicts it.
     """
-    inside = framed(inventory)
-    inventory = inside.inventory
     form = None if side is None else side.residue.form
     if form is None or layout not in (None, form.layout):
+        inside = framed(inventory)
+        inventory = inside.inventory
         found = detect(inventory) if layout is None else Detection(layout=layout)
         detection = found.model_copy(update={"evidence": (*found.evidence, *inside.evidence)})
         return Read(detection, *examine(inventory, detection.layout), inside)
+    inside = framed_as(inventory, form)
+    inventory = inside.inventory
     wrapped, problems = recorded(form, inventory)
     wire, others = examine(inventory, form.layout, wrapped)
     overtaken = _overtaken(inventory, form.layout) if others else []

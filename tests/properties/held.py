@@ -15,7 +15,7 @@ from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.ops import Cast, Concat, Copy, Fill, MoveAxis, Op, Origin, Ref, Split, Stack, Take
 from linen_nnx.schema.options import ConversionOptions
 from linen_nnx.schema.path import KeyPath
-from linen_nnx.schema.plan import Plan, same_content
+from linen_nnx.schema.plan import DropRule, Plan, same_content
 from linen_nnx.schema.residue import Residue
 from tests.properties.states import Content, Tree, bits, stack_bits
 
@@ -133,6 +133,22 @@ def _like(inner: Content, data: "np.ndarray[tuple[int, ...], np.dtype[np.generic
     old = inner.value.spec
     cast = ArraySpec(shape=data.shape, dtype=type(old.dtype)(data.dtype.name), key_impl=old.key_impl)
     return Content(ArrayValue(spec=cast, holder=inner.value.holder), data)
+
+
+FRAME = {
+    DropRule.SECOND_MODEL,
+    DropRule.GRAPHDEF,
+    DropRule.MODULE_STATE,
+    DropRule.SOWN,
+    DropRule.ABSENT,
+}
+"""What flax leaves around a state, by name: it is taken off wherever it is met."""
+
+
+def without_frame(tree: Tree, made: Plan) -> Tree:
+    """The entries but those that a plan names as no part of the state."""
+    gone = {drop.source.path for drop in made.drops if drop.rule in FRAME}
+    return {path: content for path, content in tree.items() if path not in gone}
 
 
 def difference(found: Tree, expected: Tree) -> list[str]:

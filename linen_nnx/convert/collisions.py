@@ -47,7 +47,7 @@ def _clashes(places: Iterable[Place]) -> Iterator[tuple[Place, str]]:
     mixed: dict[Place, str] = {}
     for part, path in leaves:
         for depth in range(len(path) - 1, -1, -1):
-            above, kind = (part, path[:depth]), type(path.keys[depth])
+            above, kind = (part, path[:depth]), type(path[depth])
             if modules.get(above) is kind:
                 break
             if SequenceKey in (kind, modules.setdefault(above, kind)) and modules[above] is not kind:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from linen_nnx.cli import render
-from linen_nnx.cli.options import Item, Json, Source, Step
+from linen_nnx.cli.options import Axis, Item, Json, Source, Step
 
 NAME = "inspect"
 
@@ -14,15 +14,26 @@ def run(
     path: Source,
     depth: Annotated[int | None, typer.Option("--depth", min=1, help="How deep to show the tree.")] = None,
     flat: Annotated[bool, typer.Option("--flat", help="Every entry on a line of its own.")] = False,
+    fingerprint: Annotated[
+        bool,
+        typer.Option("--fingerprint", help="One digest of the content, equal in every layout; reads all."),
+    ] = False,
+    layer_axis: Axis = None,
     step: Step = None,
     item: Item = None,
     as_json: Json = False,
 ) -> None:
-    """Show layout and evidence, step, bytes by part, layers, optimizer and the tree. Reads no array."""
+    """Show layout, evidence, step, bytes by part, layers, optimizer, tree. Reads no array unless asked."""
     from linen_nnx.convert.inspecting import inspect
 
     render.step_taken(path, step, item)
     found = inspect(path, step=step, item=item)
+    if fingerprint:
+        from linen_nnx.convert.compare.fingerprint import fingerprint as take
+
+        with render.progress() as progress:
+            taken = take(path, step=step, item=item, layer_axis=layer_axis, progress=progress)
+        found = found.model_copy(update={"fingerprint": taken})
     if as_json:
         render.json(found)
         return

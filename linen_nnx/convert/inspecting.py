@@ -15,7 +15,10 @@ from linen_nnx.schema.path import KeyPath
 
 
 def inspect(path: Path | str, *, step: int | None = None, item: str | None = None) -> Inspection:
-    """What stands at `path`. Reads metadata and one scalar. Raises `CheckpointError`."""
+    """What stands at `path`. Reads metadata and one scalar. Raises `CheckpointError`.
+
+    Its `fingerprint` is not taken, since that reads every array: `linen_nnx.fingerprint` does.
+    """
     location = locate(Path(path), step, item)
     opened = open_item(location)
     described = Inspection(

@@ -65,3 +65,5 @@ class Inspection(Model):
     problems: tuple[Problem, ...] = ()
     notes: tuple[Note, ...] = ()
     kept_aside: int = 0
+    fingerprint: str | None = None
+    """Only where it was asked for: it reads every array."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from linen_nnx import Difference, Layout, convert
+from linen_nnx import Difference, Inspection, Layout, convert, fingerprint
 from tests.compare.content import KERNEL, NU, changed, content, layer, saved
 from tests.test_cli import Run, run  # noqa: F401  (a fixture)
 
@@ -64,3 +64,24 @@ def test_what_is_no_checkpoint_is_refused(pair: tuple[Path, Path], run: Run, tmp
     done = run("diff", pair[0], tmp_path / "nothing")
     assert (done.code, done.out) == (1, "")
     assert "[not-a-checkpoint]" in done.err
+
+
+def test_inspect_prints_the_fingerprint_only_when_asked(pair: tuple[Path, Path], run: Run) -> None:  # noqa: F811
+    content_of = {}
+    for path in pair:
+        assert "content " not in run("inspect", path).out
+        done = run("inspect", path, "--fingerprint")
+        assert done.code == 0
+        (line,) = [line for line in done.out.splitlines() if line.startswith("content ")]
+        content_of[path] = line.split()[1]
+        document = Inspection.model_validate_json(run("inspect", path, "--fingerprint", "--json").out)
+        assert document.fingerprint == content_of[path] == fingerprint(path)
+    assert len(set(content_of.values())) == 2
+
+
+def test_inspect_draws_the_share_of_each_part(pair: tuple[Path, Path], run: Run) -> None:  # noqa: F811
+    out = run("inspect", pair[0]).out
+    shares = {line.split()[0]: line for line in out.splitlines() if "%" in line}
+    assert {"params", "optimizer", "step"} <= set(shares)
+    assert "67%" in shares["optimizer"]
+    assert shares["optimizer"].count("█") + shares["optimizer"].count("#") == 13

@@ -1,11 +1,16 @@
 """A checkpoint, described; and its tree."""
 
+import sys
+
 from linen_nnx.cli.render.out import notes, say, size
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.inspection import Inspection
 from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.layout import LayerGroup, LayerStacking
 from linen_nnx.schema.path import KeyPath
+
+WIDTH = 20
+"""Cells of a bar."""
 
 
 def inspection(found: Inspection) -> None:
@@ -31,6 +36,8 @@ def inspection(found: Inspection) -> None:
         print(f"optimizer  {field.at} mirrors {field.moments} parameters{holes}")
     if found.kept_aside:
         print(f"aside      {found.kept_aside} entries of another layout, kept by an earlier conversion")
+    if found.fingerprint is not None:
+        print(f"content    {found.fingerprint}")
     notes(found.notes)
     for problem in found.problems:
         say(str(problem))
@@ -40,12 +47,22 @@ def _parts(found: Inspection) -> None:
     total = sum(part.nbytes for part in found.parts) or 1
     for part in found.parts:
         if part.entries:
-            bar = "#" * round(20 * part.nbytes / total)
             kinds = ", ".join(f"{d.dtype} x{d.arrays}" for d in found.dtypes if d.part is part.name)
             print(
                 f"{part.name.value:<10} {part.entries:>6} entries {part.elements:>14,} elements "
-                f"{size(part.nbytes):>10}  {bar:<20}  {kinds}".rstrip()
+                f"{size(part.nbytes):>10}  {bar(part.nbytes / total)}  {kinds}".rstrip()
             )
+
+
+def bar(share: float) -> str:
+    """`███████▍              37 %`: in eighths of a cell, where the terminal can show them."""
+    eighths = round(8 * WIDTH * share)
+    encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
+    if encoding.startswith("utf"):
+        drawn = "█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8]
+    else:
+        drawn = "#" * round(eighths / 8)
+    return f"{drawn:<{WIDTH}} {share:>4.0%}"
 
 
 def group_text(group: LayerGroup) -> str:

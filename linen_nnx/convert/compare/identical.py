@@ -9,7 +9,7 @@ from pathlib import Path
 from linen_nnx.convert.compare.units import Block, Region
 from linen_nnx.convert.engine.chunks import Chunked, by_chunk
 from linen_nnx.convert.store.extents import Extent, StoredValue, read_extent
-from linen_nnx.convert.store.read import StoredArray
+from linen_nnx.convert.store.read import Opener, StoredArray
 from linen_nnx.schema.ops import Copy, Op
 
 _Stored = tuple[StoredArray, StoredValue | None]
@@ -52,6 +52,8 @@ def alike(a: Block, b: Block, ops: Sequence[tuple[Op, Op]]) -> Alike | None:
     `ops` are those of the leaves, which are single arrays, or slices of the two at the same indices.
     """
     zarr = a.array.zarr.zarr_format
+    if isinstance(a.array.store, Opener) or isinstance(b.array.store, Opener):
+        return None
     if zarr != b.array.zarr.zarr_format:
         return None
     arrays = {a.slices[0].ref: a.array}, {b.slices[0].ref: b.array}

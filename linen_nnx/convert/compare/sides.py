@@ -9,7 +9,7 @@ from linen_nnx.convert.layers.target import axis_problem
 from linen_nnx.convert.reading import lift_as_it_is
 from linen_nnx.convert.store.orbax_source import OrbaxItem
 from linen_nnx.convert.store.read import StoredArray
-from linen_nnx.schema.errors import LayoutError, raise_if
+from linen_nnx.schema.errors import CheckpointError, LayoutError, raise_if
 from linen_nnx.schema.ir import TrainState
 from linen_nnx.schema.layout import LayerGroup, Layout
 from linen_nnx.schema.ops import Copy, Origin, Ref
@@ -43,11 +43,12 @@ class Side:
 
 
 def sides(items: Sequence[OrbaxItem], stated: int | None = None) -> list[Side]:
-    """The items as sides whose leaves have the same names. Raises `LayoutError`.
+    """The items as sides whose leaves have the same names. Raises `CheckpointError`, `LayoutError`.
 
     `stated` is the layer axis where shapes do not prove it; without it, the axis that another item proves.
     Groups that are ambiguous on every side, and alike, are compared as stacks.
     """
+    raise_if([problem for item in items for problem in item.problems], CheckpointError)
     found = [lift_as_it_is(item) for item in items]
     proved = {g.axis for one in found for g in one.state.groups if g.axis is not None}
     axis = stated

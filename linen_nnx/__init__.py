@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from linen_nnx.convert.compare.fingerprint import fingerprint
     from linen_nnx.convert.converting import convert, plan
     from linen_nnx.convert.inspecting import inspect
+    from linen_nnx.convert.live.forward import check_forward
+    from linen_nnx.convert.live.nnx import load
     from linen_nnx.convert.memory import Converted, LeftOutWarning, convert_tree, to_linen, to_nnx
     from linen_nnx.convert.proof.sealing import seal
     from linen_nnx.convert.proof.verifying import verify
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from linen_nnx.schema.ir import TrainState
     from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout, Leaves
     from linen_nnx.schema.linen import LinenTrainState
+    from linen_nnx.schema.live import LiveReceipt
     from linen_nnx.schema.maxtext import MaxtextTrainState
     from linen_nnx.schema.nnx import NnxTrainState, ParamsState, TunixTrainState
     from linen_nnx.schema.options import Aux, ConversionOptions, Direction, Parts
@@ -54,6 +57,8 @@ _HOMES = {
     "convert.compare.fingerprint": ("fingerprint",),
     "convert.converting": ("convert", "plan"),
     "convert.inspecting": ("inspect",),
+    "convert.live.forward": ("check_forward",),
+    "convert.live.nnx": ("load",),
     "convert.memory": ("Converted", "LeftOutWarning", "convert_tree", "to_linen", "to_nnx"),
     "convert.proof.sealing": ("seal",),
     "convert.proof.verifying": ("verify",),
@@ -77,6 +82,7 @@ _HOMES = {
     "schema.ir": ("TrainState",),
     "schema.layout": ("LayerNames", "LayerStacking", "Layout", "Leaves"),
     "schema.linen": ("LinenTrainState",),
+    "schema.live": ("LiveReceipt",),
     "schema.maxtext": ("MaxtextTrainState",),
     "schema.nnx": ("NnxTrainState", "ParamsState", "TunixTrainState"),
     "schema.options": ("Aux", "ConversionOptions", "Direction", "Parts"),
@@ -123,6 +129,7 @@ __all__ = [
     "LeftOutWarning",
     "LinenNnxError",
     "LinenTrainState",
+    "LiveReceipt",
     "MaxtextTrainState",
     "MissingExtraError",
     "NnxTrainState",
@@ -140,12 +147,14 @@ __all__ = [
     "TrainState",
     "TunixTrainState",
     "__version__",
+    "check_forward",
     "convert",
     "convert_tree",
     "diff",
     "fingerprint",
     "inspect",
     "inventory_of",
+    "load",
     "plan",
     "report",
     "seal",

@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from linen_nnx.convert.converting import with_layout
 from linen_nnx.convert.engine.evaluate import Arrays, evaluate
@@ -12,11 +12,18 @@ from linen_nnx.convert.twins import twin_problems
 from linen_nnx.schema.array import ArrayValue, Empty, EmptyValue, StringValue
 from linen_nnx.schema.errors import ConversionError, raise_if
 from linen_nnx.schema.layout import Layout
+from linen_nnx.schema.live import LiveReceipt
 from linen_nnx.schema.ops import Copy, Origin, Ref
 from linen_nnx.schema.options import ConversionOptions
 from linen_nnx.schema.path import KeyPath, SequenceKey
 from linen_nnx.schema.plan import Plan, Write
 
+if TYPE_CHECKING:
+    from flax.nnx import Module
+
+    from linen_nnx.convert.live.filling import Streams
+
+T = TypeVar("T")
 Tree = dict[str, Any]
 """Nested dicts and lists, as orbax saves and restores them."""
 
@@ -34,22 +41,104 @@ class Converted:
     aside: dict[KeyPath, Any]
 
 
-def to_nnx(tree: object, options: ConversionOptions | None = None, *, template: object = None) -> Tree:
-    """A native NNX train state, `{"model": …, "optimizer": …}`, of any live train state.
+@overload
+def to_nnx(tree: object, options: ConversionOptions | None = None, /, *, template: object = None) -> Tree: ...
 
-    Takes what `validate` takes. Arrays keep their kind (numpy, jax, `ShapeDtypeStruct`) and are shared with
-    `tree` where they are not restacked. Warns (`LeftOutWarning`) of arrays that NNX has no place for.
-    Raises `LayoutError`, `ConversionError`.
+
+@overload
+def to_nnx(tree: object, *, options: ConversionOptions, template: object = None) -> Tree: ...
+
+
+@overload
+def to_nnx(
+    tree: object,
+    model: "Module",
+    optimizer: object = None,
+    *,
+    options: ConversionOptions | None = None,
+    rngs: "Streams" = "keep",
+) -> LiveReceipt: ...
+
+
+def to_nnx(
+    tree: object,
+    model: "Module | ConversionOptions | None" = None,
+    optimizer: object = None,
+    *,
+    options: ConversionOptions | None = None,
+    template: object = None,
+    rngs: "Streams" = "keep",
+) -> Tree | LiveReceipt:
+    """A live train state of any layout as NNX: as a tree, or put into a model and its optimizer.
+
+    `to_nnx(tree, options, template=…)` returns a native train state, `{"model": …, "optimizer": …}`. Arrays
+    keep their kind (numpy, jax, `ShapeDtypeStruct`) and are shared with `tree` where they are not restacked.
+    Warns (`LeftOutWarning`) of arrays that NNX has no place for.
+
+    `to_nnx(tree, model, optimizer)` fills live objects in place and returns a `LiveReceipt`: every variable
+    keeps its type, metadata and sharding, PRNG streams stay the model's own (`rngs="take"`: become the
+    source's). All is checked before the first variable changes. Needs flax.
+
+    Takes what `validate` takes. Raises `LayoutError`, `ConversionError` with all problems at once.
     """
-    return _warned(convert_tree(tree, Layout.NNX, options, template=template))
+    if model is None or isinstance(model, ConversionOptions):
+        return _warned(convert_tree(tree, Layout.NNX, model or options, template=template))
+    # Here: live objects need flax, and trees do not.
+    from linen_nnx.convert.live.nnx import into_nnx
+
+    return into_nnx(tree, model, optimizer, options or ConversionOptions(), rngs)
 
 
-def to_linen(tree: object, options: ConversionOptions | None = None, *, template: object = None) -> Tree:
-    """A Linen train state, `{"step": …, "params": …, "opt_state": …}`, of any live train state.
+@overload
+def to_linen(
+    tree: object, options: ConversionOptions | None = None, /, *, template: object = None
+) -> Tree: ...
 
-    As `to_nnx`; PRNG streams are what Linen has no place for.
+
+@overload
+def to_linen(tree: object, *, options: ConversionOptions, template: object = None) -> Tree: ...
+
+
+@overload
+def to_linen(
+    tree: "Module",
+    optimizer: "Module | None" = None,
+    *,
+    options: ConversionOptions | None = None,
+    template: T,
+) -> T: ...
+
+
+def to_linen(
+    tree: object,
+    optimizer: object = None,
+    *,
+    options: ConversionOptions | None = None,
+    template: Any = None,
+) -> Any:
+    """A train state as Linen: a tree, or a state like a template.
+
+    `to_linen(tree, options, template=…)` returns `{"step": …, "params": …, "opt_state": …}` of any live train
+    state, as `to_nnx` does; PRNG streams are what Linen has no place for.
+
+    `to_linen(model, optimizer, template=state)` takes a live NNX model with its optimizer, and returns a
+    state like `state`, which may be abstract (`jax.eval_shape`): it gives the lengths of lists, the empty
+    states, and every field that NNX has not. Needs flax.
     """
-    return _warned(convert_tree(tree, Layout.LINEN, options, template=template))
+    if _is_model(tree):
+        from linen_nnx.convert.live.linen import into_linen
+
+        if template is None:
+            raise TypeError("to_linen(model, optimizer) needs a template: the TrainState to make")
+        return into_linen(tree, optimizer, template, options or ConversionOptions())
+    asked = optimizer if isinstance(optimizer, ConversionOptions) else options
+    return _warned(convert_tree(tree, Layout.LINEN, asked, template=template))
+
+
+def _is_model(node: object) -> bool:
+    """Whether it is an NNX module; told without importing flax."""
+    bases = {(base.__module__, base.__name__) for base in type(node).__mro__}
+    return ("flax.nnx.module", "Module") in bases
 
 
 def _warned(converted: Converted) -> Tree:
@@ -73,23 +162,38 @@ def convert_tree(
     template: object = None,
 ) -> Converted:
     """Convert a live tree, and return what its new layout cannot hold beside it."""
-    given = MemorySource(tree)
-    sources = {Origin.SOURCE: given}
+    made = prepared(tree, with_layout(options, to), template)
+    root: Tree = {}
+    for write in made.plan.item_writes:
+        _put(root, write.target, made.leaf(write))
+    aside = {write.target: made.leaf(write) for write in made.plan.side_writes}
+    return Converted(_with_lists(root, made.plan.item_writes), made.plan, aside)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan for live trees, and the means to carry it out leaf by leaf."""
+
+    plan: Plan
+    sources: dict[Origin, MemorySource]
+
+    def leaf(self, write: Write) -> Any:
+        """What a write makes: an array like the source's, an empty, a string."""
+        return _leaf(write, self._read, self.sources[Origin.SOURCE].arrays)
+
+    def _read(self, ref: Ref) -> Any:
+        return self.sources[ref.origin].leaf(ref.path)
+
+
+def prepared(tree: object, options: ConversionOptions, template: object = None) -> Prepared:
+    """Plan the conversion of a live tree. Raises `LayoutError`, `ConversionError`."""
+    source = MemorySource(tree)
+    sources = {Origin.SOURCE: source}
     if template is not None:
         sources[Origin.TEMPLATE] = MemorySource(template)
-    made = plan(sources[Origin.SOURCE], with_layout(options, to), sources.get(Origin.TEMPLATE))
-
-    raise_if(twin_problems(made.drops, given.opened), ConversionError)
-
-    def read(ref: Ref) -> Any:
-        return sources[ref.origin].leaf(ref.path)
-
-    arrays = sources[Origin.SOURCE].arrays
-    root: Tree = {}
-    for write in made.item_writes:
-        _put(root, write.target, _leaf(write, read, arrays))
-    aside = {write.target: _leaf(write, read, arrays) for write in made.side_writes}
-    return Converted(_with_lists(root, made.item_writes), made, aside)
+    made = plan(source, options, sources.get(Origin.TEMPLATE))
+    raise_if(twin_problems(made.drops, source.opened), ConversionError)
+    return Prepared(made, sources)
 
 
 def _leaf(write: Write, read: Any, arrays: Arrays) -> object:

@@ -91,7 +91,7 @@ def _spec(model: Any, optimizer: Any) -> Spec:
     leaves = list(model_leaves(model))
     step, of_optimizer = None, list[SpecOptimizerLeaf]()
     if optimizer is not None:
-        value = value_of(_value(optimizer.step))
+        value = value_of(held_value(optimizer.step))
         step = value.spec if isinstance(value, ArrayValue) else None
         of_optimizer = list(_optimizer_leaves(optimizer, leaves))
     return Spec.of(
@@ -102,13 +102,13 @@ def _spec(model: Any, optimizer: Any) -> Spec:
 def model_leaves(model: Any) -> Iterator[SpecLeaf]:
     """One leaf a variable of the model; what holds no array (an absent bias) is none."""
     for path, variable in _flat_state(model):
-        kind, value = kind_of(variable), value_of(_value(variable))
+        kind, value = kind_of(variable), value_of(held_value(variable))
         if isinstance(value, ArrayValue):
             yield SpecLeaf(
                 path=path_of(path),
                 collection=kind.collection,
                 kind=kind,
-                type=type(variable).__name__ if _is_variable(variable) else None,
+                type=type_of(variable).__name__ if _is_variable(variable) else None,
                 spec=value.spec,
                 out_sharding=_sharding(variable),
             )
@@ -136,16 +136,25 @@ def kind_of(variable: Any) -> Kind:
         (nnx.Intermediate, Kind.INTERMEDIATE),
         (nnx.RngState, Kind.RNG),
     ]
-    return next((kind for base, kind in bases if isinstance(variable, base)), Kind.OTHER)
+    held = type_of(variable)
+    return next((kind for base, kind in bases if issubclass(held, base)), Kind.OTHER)
+
+
+def type_of(node: Any) -> type:
+    """The class of a variable; in the states of releases up to 0.10 a `VariableState` names it."""
+    return node.type if type(node).__name__ == _OLD_STATE else type(node)
+
+
+_OLD_STATE = "VariableState"
 
 
 def _is_variable(node: Any) -> bool:
     from flax import nnx
 
-    return isinstance(node, nnx.Variable)
+    return isinstance(node, nnx.Variable) or type(node).__name__ == _OLD_STATE
 
 
-def _value(node: Any) -> Any:
+def held_value(node: Any) -> Any:
     """What a variable holds, in any release: the getter is new, the attribute is old."""
     if not _is_variable(node):
         return node

@@ -1,0 +1,136 @@
+"""Hold a plan against live objects, and fill them: all is checked before the first variable changes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from linen_nnx.convert.live.places import Place, places, update
+from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.errors import ConversionError, raise_if
+from linen_nnx.schema.live import Left, LiveReceipt
+from linen_nnx.schema.path import ROOT, KeyPath
+from linen_nnx.schema.plan import Plan, Write
+from linen_nnx.schema.problem import Code, Problem, near
+from linen_nnx.schema.spec import Kind
+
+Streams = Literal["keep", "take"]
+"""Whose PRNG streams the model has afterwards: its own, or the source's."""
+
+Read = Callable[[Write, Any], Any]
+"""Make the array of a write, like the live one: on its devices, in its sharding."""
+
+_OF_ONE_PASS = (Kind.CACHE, Kind.INTERMEDIATE)
+
+
+def fill(model: Any, optimizer: Any, plan: Plan, read: Read, rngs: Streams) -> LiveReceipt:
+    """Fill a model and its optimizer by a plan whose target has bare leaves.
+
+    Raises `ConversionError` with every difference, and then leaves both as they were.
+    """
+    where = places(model, optimizer)
+    writes = {w.target: w for w in plan.item_writes if isinstance(w.value, ArrayValue)}
+    taken = {path: where[path] for path in where if path in writes and not _keeps(where[path], rngs)}
+    kept = tuple(
+        _kept(path, where[path]) for path in where if path not in taken and _may_stay(where[path], rngs)
+    )
+    raise_if(
+        [*_missing(where, writes, rngs), *_unlike(taken, writes), *_surplus(where, writes, optimizer)],
+        ConversionError,
+    )
+    values = {path: read(writes[path], place.value) for path, place in taken.items()}
+    update(values, where)
+    return LiveReceipt(
+        source_layout=plan.source.layout,
+        filled=len(values),
+        nbytes=sum(place.spec.nbytes for place in taken.values()),
+        kept=kept,
+        left=(*_not_asked_for(writes, optimizer), *_streams_left(where, writes, rngs), *_aside(plan)),
+        drops=plan.drops,
+        notes=plan.notes,
+    )
+
+
+def _keeps(place: Place, rngs: Streams) -> bool:
+    return place.kind is Kind.RNG and rngs == "keep"
+
+
+def _may_stay(place: Place, rngs: Streams) -> bool:
+    return _keeps(place, rngs) or place.kind in _OF_ONE_PASS
+
+
+def _kept(path: KeyPath, place: Place) -> Left:
+    streams = place.kind is Kind.RNG
+    return Left(path=path, reason="the model's own PRNG streams" if streams else "no part of a train state")
+
+
+def _missing(where: Mapping[KeyPath, Place], writes: Mapping[KeyPath, Write], rngs: Streams) -> list[Problem]:
+    surplus = [path for path in writes if path not in where]
+    return [
+        Problem(
+            code=Code.MISSING_ENTRY,
+            path=path,
+            expected=str(place.spec),
+            found="nothing",
+            hint=near(path, surplus) if len(surplus) < 1000 else None,
+        )
+        for path, place in where.items()
+        if path not in writes and not _may_stay(place, rngs)
+    ]
+
+
+def _unlike(taken: Mapping[KeyPath, Place], writes: Mapping[KeyPath, Write]) -> list[Problem]:
+    problems = []
+    for path, place in taken.items():
+        value = writes[path].value
+        assert isinstance(value, ArrayValue)
+        if value.spec != place.spec:
+            shape = value.spec.shape != place.spec.shape
+            code = Code.SHAPE_MISMATCH if shape else Code.DTYPE_MISMATCH
+            problems.append(Problem(code=code, path=path, expected=str(place.spec), found=str(value.spec)))
+    return problems
+
+
+def _surplus(
+    where: Mapping[KeyPath, Place], writes: Mapping[KeyPath, Write], optimizer: Any
+) -> list[Problem]:
+    """What the objects have no place for; streams of another form are not asked for."""
+    return [
+        Problem(
+            code=Code.UNEXPECTED_ENTRY,
+            path=path,
+            expected="nothing: the model has no such variable",
+            found=str(write.value),
+        )
+        for path, write in writes.items()
+        if path not in where and not _is_stream(write) and (optimizer is not None or not _of_optimizer(path))
+    ]
+
+
+def _is_stream(write: Write) -> bool:
+    keyed = isinstance(write.value, ArrayValue) and write.value.spec.key_impl is not None
+    return keyed or "rngs" in write.target.names
+
+
+def _of_optimizer(path: KeyPath) -> bool:
+    return path.startswith(ROOT / "optimizer")
+
+
+def _not_asked_for(writes: Mapping[KeyPath, Write], optimizer: Any) -> list[Left]:
+    if optimizer is not None:
+        return []
+    return [Left(path=p, reason="no optimizer was given") for p in writes if _of_optimizer(p)]
+
+
+def _streams_left(
+    where: Mapping[KeyPath, Place], writes: Mapping[KeyPath, Write], rngs: Streams
+) -> list[Left]:
+    reason = "a PRNG stream of the source; the model keeps its own"
+    return [
+        Left(path=path, reason=reason)
+        for path, write in writes.items()
+        if _is_stream(write) and (path not in where or rngs == "keep") and not _of_optimizer(path)
+    ]
+
+
+def _aside(plan: Plan) -> list[Left]:
+    reason = "an NNX model has no place for it"
+    return [Left(path=w.target, reason=reason) for w in plan.side_writes if isinstance(w.value, ArrayValue)]

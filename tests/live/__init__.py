@@ -1,0 +1,1 @@
+"""Live models and optimizers: filled from trees and checkpoints, and turned into Linen states."""

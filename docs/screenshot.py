@@ -1,0 +1,31 @@
+"""Make `docs/report.png`: the page of the demo's converted checkpoint, in a real Chromium. Run from the root."""
+
+import tempfile
+from pathlib import Path
+
+from linen_nnx import report
+from linen_nnx.demo import demo
+from tests.page.browser import chromium
+
+SIZE = {"width": 1100, "height": 1250}
+
+
+def main() -> None:
+    """Convert, report, look."""
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        made = Path(folder) / "demo"
+        demo(made, print)
+        report(made / "nnx", made / "page.html", verify=True)
+        page = browser.new_page(viewport=SIZE)
+        page.goto((made / "page.html").as_uri())
+        page.wait_for_selector("#map .slice")
+        page.evaluate(
+            "root => { for (const node of document.querySelectorAll('h1, dd, pre, footer'))"
+            " node.textContent = node.textContent.replaceAll(root, 'run'); }",
+            str(made),
+        )
+        page.screenshot(path="docs/report.png")
+
+
+if __name__ == "__main__":
+    main()

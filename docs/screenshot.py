@@ -1,4 +1,4 @@
-"""Make `docs/report.png`: the page of the demo's converted checkpoint, in a real Chromium. Run from the root."""
+"""Make `docs/report.png`, the page of the demo's converted checkpoint: `python -m docs.screenshot`."""
 
 import tempfile
 from pathlib import Path
@@ -15,7 +15,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         made = Path(folder) / "demo"
         demo(made, print)
-        report(made / "nnx", made / "page.html", verify=True)
+        report(made / "nnx", out=made / "page.html", verify=True)
         page = browser.new_page(viewport=SIZE)
         page.goto((made / "page.html").as_uri())
         page.wait_for_selector("#map .slice")

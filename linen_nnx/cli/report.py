@@ -14,8 +14,12 @@ NAME = "report"
 
 def run(
     path: Annotated[
-        Path, typer.Argument(help="A checkpoint, or the JSON of a receipt or plan.", show_default=False)
+        Path,
+        typer.Argument(help="A checkpoint, or JSON of a receipt, plan or difference.", show_default=False),
     ],
+    other: Annotated[
+        Path | None, typer.Argument(help="A second checkpoint, to compare with.", show_default=False)
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("linen-nnx-report.html"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
     verify: Annotated[
@@ -28,9 +32,11 @@ def run(
     from linen_nnx.cli.page.model import Verdict
     from linen_nnx.cli.page.report import report
 
+    if verify and other is not None:
+        raise typer.BadParameter("one checkpoint is verified, two are compared", param_hint="--verify")
     if out.exists() and not overwrite:
         raise typer.BadParameter(f"{out} is there already; --overwrite replaces it", param_hint="--out")
-    page = report(path, out, verify=verify, step=step, item=item)
+    page = report(path, other, out=out, verify=verify, step=step, item=item)
     render.say(page.saying)
     render.verdict(str(out))
     raise typer.Exit(Exit.REFUSED if page.verdict is Verdict.BAD else Exit.DONE)

@@ -55,10 +55,10 @@ def pages(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the pages of a checkpoint and of the plan to take its layers apart."""
     folder = tmp_path_factory.mktemp("pages")
     source = cache.golden(golden.load("old-linen-scan-llama2-adamw"))
-    report(source, folder / "checkpoint.html")
+    report(source, out=folder / "checkpoint.html")
     made = plan(source, to="nnx", options=ConversionOptions(stacking=LayerStacking.UNSTACKED))
     (folder / "plan.json").write_text(made.model_dump_json(), encoding="utf-8")
-    report(folder / "plan.json", folder / "plan.html")
+    report(folder / "plan.json", out=folder / "plan.html")
     return folder
 
 

@@ -9,14 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.main import get_command
 
-from linen_nnx import CheckpointError, ConversionOptions, LayerStacking, Leaves, Parts, convert, plan
+from linen_nnx import (
+    CheckpointError,
+    ConversionOptions,
+    LayerStacking,
+    Leaves,
+    Parts,
+    convert,
+    diff,
+    plan,
+    report,
+)
 from linen_nnx.cli.main import app
 from linen_nnx.cli.options import conversion, spelled
-from linen_nnx.cli.page.model import Tone, Verdict
+from linen_nnx.cli.page.model import Page, Tone, Verdict
 from linen_nnx.cli.page.report import page_of
+from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.receipt import RECEIPT_FILE, Receipt
 from linen_nnx.schema.routing import Route
-from tests.support.small import STACKED, item_of, native, save
+from tests.support.checkpoints import random_leaf, save_run, tree_of
+from tests.support.small import STACKED, item_of, linen, native, save
 
 APART = ConversionOptions(stacking=LayerStacking.UNSTACKED)
 
@@ -70,6 +82,37 @@ def test_every_write_and_every_drop_of_a_plan_is_a_row(tmp_path: Path) -> None:
     dropped = [row for row in page.rows if row.tone is Tone.DROPPED]
     assert len(dropped) == len(made.drops) > 0
     assert all(row.remark == "only parameters were asked for" for row in dropped)
+
+
+def test_the_page_of_two_that_are_equal_says_so_whatever_their_layouts(
+    tmp_path: Path, receipt: Receipt
+) -> None:
+    page = _of_two(tmp_path / "source" / "run", tmp_path / "target")
+    assert page.verdict is Verdict.GOOD
+    assert {row.tone for row in page.rows} <= {Tone.EQUAL, Tone.FIRST_ONLY}
+
+
+def test_the_page_of_two_that_differ_says_where_and_by_how_much(tmp_path: Path) -> None:
+    one = {path: random_leaf(spec, str(path)) for path, spec in linen().items()}
+    scale = next(path for path in one if "nu" in path and "kernel" in path)
+    other = one | {scale: one[scale].at[0, 0].set(0.5)}
+    for name, leaves in (("a", one), ("b", other)):
+        save_run({"items": tree_of(leaves)}, tmp_path / name)
+    page = _of_two(tmp_path / "a", tmp_path / "b")
+    assert page.verdict is Verdict.BAD
+    (row,) = [row for row in page.rows if row.tone is Tone.DIFFERENT]
+    assert row.keys == tuple(str(KeyPath.of(key)) for key in scale)
+    assert "first at [0, 0]: " in row.remark
+    found = diff(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "difference.json").write_text(found.model_dump_json(), encoding="utf-8")
+    assert page_of(tmp_path / "difference.json").saying == page.saying
+
+
+def _of_two(a: Path, b: Path) -> Page:
+    out = a.parent / "page.html"
+    page = report(a, b, out=out)
+    assert page.title in out.read_text(encoding="utf-8")
+    return page
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a page shows of a difference: the entries of the first checkpoint, and what the second has beside them."""
+"""What a page shows of a difference: the entries of the first checkpoint, and what else the second has."""
 
 from collections import defaultdict
 
@@ -6,7 +6,14 @@ from linen_nnx.cli.page.model import Fact, Finding, Findings, Page, Row, Tone, V
 from linen_nnx.cli.page.rows import commands, row, sections
 from linen_nnx.cli.render.difference import finding_text, line, part_text, verdict_text
 from linen_nnx.schema.array import Value
-from linen_nnx.schema.difference import Difference, EmptiesDiffer, LayersDiffer, LeafDifference, Missing, Unexpected
+from linen_nnx.schema.difference import (
+    Difference,
+    EmptiesDiffer,
+    LayersDiffer,
+    LeafDifference,
+    Missing,
+    Unexpected,
+)
 from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.ir import Leaf
 from linen_nnx.schema.ops import Origin, refs

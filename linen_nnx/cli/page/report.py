@@ -5,10 +5,12 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from linen_nnx.cli.page.checkpoints import of_checkpoint
+from linen_nnx.cli.page.differences import of_difference
 from linen_nnx.cli.page.model import Page
 from linen_nnx.cli.page.plans import of_plan
 from linen_nnx.cli.page.receipts import of_receipt
 from linen_nnx.cli.page.write import write
+from linen_nnx.schema.difference import Difference
 from linen_nnx.schema.errors import CheckpointError
 from linen_nnx.schema.problem import Code
 from linen_nnx.schema.receipt import Receipt, Seal
@@ -17,19 +19,24 @@ from linen_nnx.schema.routing import RoutedPlan
 
 def report(
     path: Path | str,
-    out: Path | str,
+    other: Path | str | None = None,
     *,
+    out: Path | str,
     verify: bool = False,
     step: int | None = None,
     item: str | None = None,
 ) -> Page:
     """Write the page of `path` into the file `out`, which is replaced, and return what it shows.
 
-    `path` is a checkpoint, or a file with the JSON of a receipt or of a plan. With `verify` every stored byte
-    of the checkpoint is first held against its receipt. Raises `CheckpointError` where there is nothing to
-    show, `MissingExtraError` without the extra `report`.
+    `path` is a checkpoint, or a file with the JSON of a receipt, of a plan or of a difference. With `other`,
+    a second checkpoint of whatever layout, the page shows what tells the two apart. With `verify` every
+    stored byte of the one checkpoint is first held against its receipt. Raises `CheckpointError` where there
+    is nothing to show, `MissingExtraError` without the extra `report`.
     """
-    page = page_of(Path(path), verify=verify, step=step, item=item)
+    if other is None:
+        page = page_of(Path(path), verify=verify, step=step, item=item)
+    else:
+        page = _of_two(Path(path), Path(other), step=step, item=item)
     write(page, Path(out))
     return page
 
@@ -57,7 +64,16 @@ def page_of(path: Path, *, verify: bool = False, step: int | None = None, item: 
     return of_checkpoint(found, faults, read_receipt(Path(found.item)))
 
 
-_DOCUMENTS: TypeAdapter[Receipt | Seal | RoutedPlan] = TypeAdapter(Receipt | Seal | RoutedPlan)
+def _of_two(a: Path, b: Path, *, step: int | None, item: str | None) -> Page:
+    from linen_nnx.convert.compare.differing import diff
+    from linen_nnx.convert.inspecting import inspect
+
+    found = diff(a, b, steps=(step, step), items=(item, item))
+    return of_difference(found, inspect(a, step=step, item=item).inventory)
+
+
+_Document = Receipt | Seal | RoutedPlan | Difference
+_DOCUMENTS: TypeAdapter[_Document] = TypeAdapter(_Document)
 
 
 def _of_document(path: Path) -> Page:
@@ -66,11 +82,13 @@ def _of_document(path: Path) -> Page:
     except ValidationError as error:
         raise CheckpointError.one(
             Code.NOT_A_CHECKPOINT,
-            expected="a checkpoint, or the JSON of a receipt or of a plan",
+            expected="a checkpoint, or the JSON of a receipt, a plan or a difference",
             found=f"{path}, a file of something else",
         ) from error
     match document:
         case RoutedPlan():
             return of_plan(document)
+        case Difference():
+            return of_difference(document)
         case Receipt() | Seal():
             return of_receipt(document)

@@ -44,14 +44,14 @@ def difference(found: Difference) -> None:
     _side("B", found.b)
     for part in found.parts:
         if part.leaves:
-            print(_part(part))
+            print(part_text(part))
     for finding in found.findings:
-        print(f"{_finding(finding)}: {_count(len(finding.paths), 'leaf', 'leaves')}")
+        print(f"{finding_text(finding)}: {_count(len(finding.paths), 'leaf', 'leaves')}")
     explained = {path for finding in found.findings for path in finding.paths}
     _lines([line(one) for one in found.differences if one.path not in explained])
     _lines([f"within tolerance: {line(one)}" for one in found.within])
     notes(found.notes)
-    print(_verdict(found))
+    print(verdict_text(found))
 
 
 def _side(name: str, side: Compared) -> None:
@@ -69,7 +69,7 @@ def _count(count: int, one: str, more: str) -> str:
     return f"{count:,} {one if count == 1 else more}"
 
 
-def _part(part: PartSummary) -> str:
+def part_text(part: PartSummary) -> str:
     """`params  48 leaves, 47 equal, 1 different   max abs … at …`."""
     counts = [f"{part.equal:,} equal"]
     counts += [f"{part.within:,} within tolerance"] if part.within else []
@@ -88,7 +88,8 @@ def _other(which: Which) -> str:
     return which.value.upper()
 
 
-def _finding(found: Finding) -> str:
+def finding_text(found: Finding) -> str:
+    """An explanation on a line."""
     match found:
         case LayersMoved(group=group, parts=parts, moves=moves):
             names = ", ".join(part.value for part in parts)
@@ -170,7 +171,8 @@ def _statistics(found: Statistics) -> str:
     return f"{text}; {where}{found.first.a} in A, {found.first.b} in B"
 
 
-def _verdict(found: Difference) -> str:
+def verdict_text(found: Difference) -> str:
+    """The whole result in words."""
     leaves = sum(part.leaves for part in found.parts)
     structure = found.asked.depth is Depth.STRUCTURE
     match found.verdict:

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from linen_nnx.convert.inspecting import inspect
     from linen_nnx.convert.live.forward import check_forward
     from linen_nnx.convert.live.nnx import load
+    from linen_nnx.convert.mapping.front import infer_rules
     from linen_nnx.convert.memory import Converted, LeftOutWarning, convert_tree, to_linen, to_nnx
     from linen_nnx.convert.proof.sealing import seal
     from linen_nnx.convert.proof.verifying import verify
+    from linen_nnx.convert.rules.reading import read_rules
     from linen_nnx.convert.spec.making import spec_of
     from linen_nnx.convert.validating import validate
     from linen_nnx.schema.array import ArraySpec, DType
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         SpecError,
         StorageError,
     )
+    from linen_nnx.schema.inference import Inference
     from linen_nnx.schema.inspection import Inspection
     from linen_nnx.schema.inventory import Entry, Inventory
     from linen_nnx.schema.ir import TrainState
@@ -43,11 +46,12 @@ if TYPE_CHECKING:
     from linen_nnx.schema.live import LiveReceipt
     from linen_nnx.schema.maxtext import MaxtextTrainState
     from linen_nnx.schema.nnx import NnxTrainState, ParamsState, TunixTrainState
-    from linen_nnx.schema.options import Aux, ConversionOptions, Direction, Parts
+    from linen_nnx.schema.options import Accept, Aux, ConversionOptions, Direction, Parts
     from linen_nnx.schema.path import KeyPath
     from linen_nnx.schema.plan import Plan
     from linen_nnx.schema.problem import Code, Problem
     from linen_nnx.schema.receipt import Receipt, Seal
+    from linen_nnx.schema.rules import Rules
     from linen_nnx.schema.spec import Spec
     from linen_nnx.schema.tree import inventory_of
 
@@ -59,6 +63,8 @@ _HOMES = {
     "convert.inspecting": ("inspect",),
     "convert.live.forward": ("check_forward",),
     "convert.live.nnx": ("load",),
+    "convert.mapping.front": ("infer_rules",),
+    "convert.rules.reading": ("read_rules",),
     "convert.memory": ("Converted", "LeftOutWarning", "convert_tree", "to_linen", "to_nnx"),
     "convert.proof.sealing": ("seal",),
     "convert.proof.verifying": ("verify",),
@@ -79,16 +85,18 @@ _HOMES = {
     ),
     "schema.inspection": ("Inspection",),
     "schema.inventory": ("Entry", "Inventory"),
+    "schema.inference": ("Inference",),
     "schema.ir": ("TrainState",),
     "schema.layout": ("LayerNames", "LayerStacking", "Layout", "Leaves"),
     "schema.linen": ("LinenTrainState",),
     "schema.live": ("LiveReceipt",),
     "schema.maxtext": ("MaxtextTrainState",),
     "schema.nnx": ("NnxTrainState", "ParamsState", "TunixTrainState"),
-    "schema.options": ("Aux", "ConversionOptions", "Direction", "Parts"),
+    "schema.options": ("Accept", "Aux", "ConversionOptions", "Direction", "Parts"),
     "schema.path": ("KeyPath",),
     "schema.plan": ("Plan",),
     "schema.problem": ("Code", "Problem"),
+    "schema.rules": ("Rules",),
     "schema.receipt": ("Receipt", "Seal"),
     "schema.spec": ("Spec",),
     "schema.tree": ("inventory_of",),
@@ -106,6 +114,7 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Accept",
     "ArraySpec",
     "Aux",
     "CheckpointError",
@@ -117,6 +126,7 @@ __all__ = [
     "Difference",
     "Direction",
     "Entry",
+    "Inference",
     "Inspection",
     "InvariantError",
     "Inventory",
@@ -139,6 +149,7 @@ __all__ = [
     "Problem",
     "ProblemsError",
     "Receipt",
+    "Rules",
     "Seal",
     "Spec",
     "SpecError",
@@ -152,10 +163,12 @@ __all__ = [
     "convert_tree",
     "diff",
     "fingerprint",
+    "infer_rules",
     "inspect",
     "inventory_of",
     "load",
     "plan",
+    "read_rules",
     "report",
     "seal",
     "spec_of",

@@ -11,6 +11,7 @@ from linen_nnx.cli import (
     demo,
     diff,
     inspect,
+    map,
     plan,
     render,
     report,
@@ -40,6 +41,7 @@ COMMANDS = (
     seal,
     report,
     spec,
+    map,
     schema,
     demo,
 )

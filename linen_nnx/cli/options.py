@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from linen_nnx.convert.rules.reading import read_rules
+from linen_nnx.convert.spec.document import read_spec
 from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout, Leaves
-from linen_nnx.schema.options import Aux, ConversionOptions, Direction, Parts
+from linen_nnx.schema.options import Accept, Aux, ConversionOptions, Direction, Parts
 from linen_nnx.schema.routing import Effort, Transfer
 
 Source = Annotated[
@@ -81,6 +83,25 @@ TransferOption = Annotated[
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Threads. [default: all cores]")]
 Memory = Annotated[str, typer.Option("--memory", help="Bound on bytes of arrays in flight: 512MiB, 2GiB, …")]
 
+RulesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--rules", help="A rules file (TOML): which variable of a Linen model is which of an NNX one."
+    ),
+]
+SpecFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--spec",
+        help="What the target must be, as `spec` wrote it; without --rules, rules are inferred from it.",
+    ),
+]
+Inverse = Annotated[bool, typer.Option("--inverse", help="Follow the rules backwards, from NNX to Linen.")]
+AcceptOption = Annotated[
+    Accept,
+    typer.Option("--accept", help="What evidence is enough to infer rules: proof, equal names, or order."),
+]
+
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(i?B)?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -108,6 +129,10 @@ def conversion(
     names: LayerNames | None,
     params_only: bool,
     no_keep_aux: bool,
+    rules: Path | None,
+    spec: Path | None,
+    inverse: bool,
+    accept: Accept,
 ) -> ConversionOptions:
     """The options as the conversion takes them."""
     if leaves is Leaves.MIXED:
@@ -125,6 +150,10 @@ def conversion(
         layer_names=names,
         parts=Parts.PARAMS if params_only else Parts.ALL,
         aux=Aux.DROP if no_keep_aux else Aux.KEEP,
+        rules=None if rules is None else read_rules(rules),
+        inverse=inverse,
+        spec=None if spec is None else read_spec(spec),
+        accept=accept,
     )
 
 

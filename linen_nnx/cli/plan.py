@@ -2,7 +2,7 @@
 
 from linen_nnx.cli import options as opt
 from linen_nnx.cli import render
-from linen_nnx.schema.options import Direction
+from linen_nnx.schema.options import Accept, Direction
 from linen_nnx.schema.routing import Transfer
 
 NAME = "plan"
@@ -18,6 +18,10 @@ def run(
     leaves: opt.LeavesOption = None,
     layer_names: opt.Names = None,
     template: opt.Template = None,
+    rules: opt.RulesFile = None,
+    spec: opt.SpecFile = None,
+    inverse: opt.Inverse = False,
+    accept: opt.AcceptOption = Accept.PROVED,
     params_only: opt.ParamsOnly = False,
     no_keep_aux: opt.NoKeepAux = False,
     transfer: opt.TransferOption = Transfer.COPY,
@@ -31,8 +35,9 @@ def run(
     from linen_nnx.convert.converting import plan
 
     options = opt.conversion(
-        to, direction, scan_layers, layer_axis, layer_cycle, leaves, layer_names, params_only, no_keep_aux
-    )
+        to, direction, scan_layers, layer_axis, layer_cycle, leaves, layer_names, params_only, no_keep_aux,
+        rules, spec, inverse, accept,
+    )  # fmt: skip
     effort = opt.effort(transfer, workers, memory)
     render.step_taken(source, step, item)
     made = plan(source, options=options, template=template, step=step, item=item, effort=effort)

@@ -27,6 +27,8 @@ class Document(StrEnum):
     DIFFERENCE = "difference"
     SPEC = "spec"
     STATE = "state"
+    RULES = "rules"
+    INFERENCE = "inference"
 
 
 def run(
@@ -54,8 +56,10 @@ def _model(document: Document) -> type[BaseModel]:
         TrainState,
         TunixTrainState,
     )
+    from linen_nnx.schema.inference import Inference
     from linen_nnx.schema.report import Problems
     from linen_nnx.schema.routing import RoutedPlan
+    from linen_nnx.schema.rules import Rules
 
     models: dict[Document, type[BaseModel]] = {
         Document.LINEN: LinenTrainState,
@@ -72,5 +76,7 @@ def _model(document: Document) -> type[BaseModel]:
         Document.DIFFERENCE: Difference,
         Document.SPEC: Spec,
         Document.STATE: TrainState,
+        Document.RULES: Rules,
+        Document.INFERENCE: Inference,
     }
     return models[document]

@@ -15,6 +15,7 @@ from linen_nnx.convert.proof.identity import identity
 from linen_nnx.convert.proof.observing import Observer
 from linen_nnx.convert.proof.receipts import write_receipt
 from linen_nnx.convert.proof.recording import Done, measured, receipt_of
+from linen_nnx.convert.requirements import unmet
 from linen_nnx.convert.store.location import OWN_FOLDER, Location, absolute, locate
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
 from linen_nnx.convert.store.read import open_array
@@ -125,6 +126,7 @@ def check(
     opened = Opened(
         source, options, template=template, target=path, overwrite=overwrite, step=step, item=item
     )
+    raise_if(unmet(opened.plan, opened.items), ConversionError)
     return opened.routed(effort or Effort())
 
 
@@ -161,6 +163,7 @@ def convert(
         source, options, template=template, target=target, overwrite=overwrite, step=step, item=item
     )
     raise_if(twin_problems(opened.plan.drops, opened.leaf), ConversionError)
+    raise_if(unmet(opened.plan, opened.items), ConversionError)
     progress.start(_nbytes(opened.plan))
     layout = opened.plan.target.layout
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from linen_nnx.convert.converting import with_layout
 from linen_nnx.convert.engine.evaluate import Arrays, evaluate
 from linen_nnx.convert.planner import plan
+from linen_nnx.convert.requirements import unmet_of
 from linen_nnx.convert.store.memory_source import MemorySource
 from linen_nnx.convert.twins import twin_problems
 from linen_nnx.schema.array import ArrayValue, Empty, EmptyValue, StringValue
@@ -193,7 +194,13 @@ def prepared(tree: object, options: ConversionOptions, template: object = None) 
         sources[Origin.TEMPLATE] = MemorySource(template)
     made = plan(source, options, sources.get(Origin.TEMPLATE))
     raise_if(twin_problems(made.drops, source.opened), ConversionError)
+    raise_if(unmet_of(made, lambda ref: _is_zero(sources[ref.origin].leaf(ref.path))), ConversionError)
     return Prepared(made, sources)
+
+
+def _is_zero(leaf: Any) -> bool:
+    """Of a spec nobody knows; what is made of it is a spec as well."""
+    return type(leaf).__name__ == "ShapeDtypeStruct" or not bool((leaf != 0).any())
 
 
 def _leaf(write: Write, read: Any, arrays: Arrays) -> object:

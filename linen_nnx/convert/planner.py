@@ -15,9 +15,11 @@ from linen_nnx.convert.passes.step import StepPass
 from linen_nnx.convert.passes.strays import strays
 from linen_nnx.convert.passes.template import FromTemplate
 from linen_nnx.convert.reading import lift_source
+from linen_nnx.convert.ruled import FollowRules, MeetSpec, Ruled, rules_of
 from linen_nnx.convert.side import residue_of, side_writes
 from linen_nnx.convert.store.protocol import Source
 from linen_nnx.convert.target import layers_pass, target_form, target_layout
+from linen_nnx.convert.training import training_notes
 from linen_nnx.convert.wrappers import wrap
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.errors import ConversionError, InvariantError, raise_if
@@ -29,12 +31,14 @@ from linen_nnx.schema.options import Aux, ConversionOptions, Parts
 from linen_nnx.schema.path import DictKey, KeyPath
 from linen_nnx.schema.plan import Input, Note, NoteCode, Plan, Write
 from linen_nnx.schema.problem import Code, Problem
+from linen_nnx.schema.rules import Rules
 
 
 def plan(source: Source, options: ConversionOptions, template: Source | None = None) -> Plan:
     """The whole conversion as data. Raises `LayoutError`, `ConversionError`."""
     lifted = lift_source(source)
     layout = target_layout(lifted.form.layout, options)
+    ruled = rules_of(lifted, layout, options)
     _refuse_quantised(lifted, layout)
     against = None if template is None else _lift_template(template, layout)
     known = against.form if against else _known(source, lifted.form, layout)
@@ -43,7 +47,7 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
     try:
         if lifted.form.layout is not layout and not _params_only(form, options):
             raise_if(strays(lifted.state), ConversionError)
-        ran = run(lifted.state, _passes(lifted, form, earlier, options, against))
+        ran = run(lifted.state, _passes(lifted, form, earlier, options, against, ruled))
     except ConversionError as error:
         raise ConversionError(on_disk(error.problems, lifted.form)) from error
     state = ran.state
@@ -62,7 +66,14 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
             inputs=_inputs(source, template, [*writes, *aside]),
             writes=(*writes, *aside),
             drops=(*lifted.drops, *ran.drops),
-            notes=(*lifted.notes, *ran.notes, *notes, *_no_rngs(lifted, state, layout)),
+            notes=(
+                *lifted.notes,
+                *ran.notes,
+                *notes,
+                *_training(lifted, layout),
+                *_no_rngs(lifted, state, layout),
+            ),
+            rules=None if ruled is None else ruled.digest,
             residue=residue,
         )
     except ValidationError as error:
@@ -96,17 +107,24 @@ def _passes(
     earlier: Sequence[Form],
     options: ConversionOptions,
     template: Lifted | None,
+    ruled: Ruled | None,
 ) -> list[Pass]:
-    passes: list[Pass] = [ParamsOnly()] if _params_only(form, options) else []
-    # What an older MaxText run wrote, today's may not read: only a template says that it is wanted so.
-    imitate = template is not None or form.layout is not Layout.MAXTEXT
-    passes.append(layers_pass(form, lifted.form, earlier, options, imitate=imitate))
+    partial = _params_only(form, options)
+    passes: list[Pass] = [ParamsOnly()] if partial else []
+    if ruled is None:
+        # What an older MaxText run wrote, today's may not read: only a template says that it is wanted so.
+        imitate = template is not None or form.layout is not Layout.MAXTEXT
+        passes.append(layers_pass(form, lifted.form, earlier, options, imitate=imitate))
+    else:
+        passes.append(FollowRules(ruled, partial=partial, spec=options.spec))
     if template is not None:
         passes.append(FromTemplate(template.state))
     if not form.layout.is_nnx:
         passes.append(FillChains(depth=Depth.ALL if form.layout is Layout.LINEN else Depth.TOP))
     if form.step is not None:
         passes.append(StepPass(value=form.step))
+    if options.spec is not None and not partial:
+        passes.append(MeetSpec(options.spec, Rules() if ruled is None else ruled.rules))
     passes.append(SetAside(form=form, aux=options.aux))
     return passes
 
@@ -183,6 +201,11 @@ def _inputs(source: Source, template: Source | None, writes: list[Write]) -> tup
             if e.path in used
         ]
     return tuple(inputs)
+
+
+def _training(lifted: Lifted, layout: Layout) -> list[Note]:
+    """Between frameworks a state may be exact and training go on otherwise."""
+    return training_notes(lifted.state) if lifted.form.layout.is_nnx != layout.is_nnx else []
 
 
 def _no_rngs(lifted: Lifted, state: TrainState, layout: Layout) -> list[Note]:

@@ -7,6 +7,8 @@ from pydantic import Field
 
 from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout, Leaves
 from linen_nnx.schema.model import Model
+from linen_nnx.schema.rules import Rules
+from linen_nnx.schema.spec import Spec
 
 
 class Direction(StrEnum):
@@ -32,6 +34,17 @@ class Parts(StrEnum):
     PARAMS = "params"
 
 
+class Accept(StrEnum):
+    """What evidence is enough to infer which variable becomes which."""
+
+    PROVED = "proved"
+    """Structure alone allows one answer."""
+    NAMES = "names"
+    """Or variables that structure cannot tell apart are called alike on both sides."""
+    ORDER = "order"
+    """Or they are numbered, and go in their order."""
+
+
 class ConversionOptions(Model):
     """Options of `plan` and `convert`. None means: as the source has it, or the layout's default."""
 
@@ -45,3 +58,10 @@ class ConversionOptions(Model):
     layer_names: LayerNames | None = None
     parts: Parts = Parts.ALL
     aux: Aux = Aux.KEEP
+    rules: Rules | None = None
+    """Where each variable goes, in the words of a user; they lead from Linen to NNX."""
+    inverse: bool = False
+    """Read the rules backwards, from NNX to Linen."""
+    spec: Spec | None = None
+    """What the target must be; without rules, they are inferred from it."""
+    accept: Accept = Accept.PROVED

@@ -18,6 +18,7 @@ from linen_nnx.schema.model import Model, value
 from linen_nnx.schema.ops import Op, OpError, Origin, Ref, refs, result
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.residue import Residue
+from linen_nnx.schema.rules import Requirement
 
 
 class Place(StrEnum):
@@ -49,6 +50,7 @@ class DropRule(StrEnum):
     MODULE_STATE = "module-state"
     SOWN = "sown"
     ABSENT = "absent"
+    BY_RULE = "by-rule"
 
     @property
     def reason(self) -> str:
@@ -70,6 +72,8 @@ class DropRule(StrEnum):
                 return "intermediates of one forward pass"
             case DropRule.ABSENT:
                 return "a variable that is absent: it holds None"
+            case DropRule.BY_RULE:
+                return "a rule says so"
 
 
 class Drop(Model):
@@ -77,6 +81,10 @@ class Drop(Model):
 
     source: Ref
     rule: DropRule
+    reason: str | None = None
+    """In the words of the rules file, where one says so."""
+    require: Requirement | None = None
+    """What its values must be; looked at before anything is written."""
 
 
 class NoteCode(StrEnum):
@@ -91,6 +99,11 @@ class NoteCode(StrEnum):
     RESTACK_CHANGES_TRAINING = "restack-changes-training"
     WRAPPERS_LOST = "wrappers-lost"
     COPIED_NOT_LINKED = "copied-not-linked"
+    KEPT_FROM_TARGET = "kept-from-target"
+    MASKS_BY_NAME = "masks-by-name"
+    NORM_WRITES_BACK = "norm-writes-back"
+    DROPPED_WAS_TRAINED = "dropped-was-trained"
+    INFERRED_RULES = "inferred-rules"
 
 
 class Note(Model):
@@ -118,6 +131,8 @@ class Plan(Model):
     writes: tuple[Write, ...]
     drops: tuple[Drop, ...] = ()
     notes: tuple[Note, ...] = ()
+    rules: str | None = None
+    """SHA-256 of the rules that gave the leaves their places; None if no rules did."""
     residue: Residue | None = None
     """What the target's own folder will say; None if nothing is kept aside."""
 

@@ -55,6 +55,14 @@ class Code(StrEnum):
     RECEIPT_DAMAGED = "receipt-damaged"
     ALREADY_SEALED = "already-sealed"
     NOT_SEALED = "not-sealed"
+    RULES_INVALID = "rules-invalid"
+    NO_RULE = "source-without-rule"
+    NO_WRITER = "target-without-writer"
+    UNUSED_RULE = "unused-rule"
+    NOT_INVERTIBLE = "rule-not-invertible"
+    NOT_ZERO = "value-not-zero"
+    AMBIGUOUS_MAPPING = "ambiguous-mapping"
+    NO_MAPPING = "no-mapping"
 
 
 class Problem(Model):

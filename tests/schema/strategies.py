@@ -55,7 +55,7 @@ from linen_nnx.schema.ops import (
     Take,
     result,
 )
-from linen_nnx.schema.options import Aux, ConversionOptions, Direction, Parts
+from linen_nnx.schema.options import Accept, Aux, ConversionOptions, Direction, Parts
 from linen_nnx.schema.orbax_metadata import (
     ArrayMetadata,
     ArrayMetadatas,
@@ -86,6 +86,7 @@ from linen_nnx.schema.residue import Kept, OptimizerAddress, Residue, VariableAd
 from linen_nnx.schema.routing import Execution, RoutedPlan
 from linen_nnx.schema.spec import Kind, Spec, SpecLeaf, SpecModule, SpecOptimizerLeaf
 from linen_nnx.schema.zarr import ZarrV2, ZarrV3
+from tests.schema.rule_strategies import RULE_CASES, RULES
 
 T = TypeVar("T")
 
@@ -327,6 +328,9 @@ OPTIONS = st.builds(
     layer_names=st.none() | st.sampled_from(LayerNames),
     parts=st.sampled_from(Parts),
     aux=st.sampled_from(Aux),
+    rules=st.none() | RULES,
+    inverse=st.booleans(),
+    accept=st.sampled_from(Accept),
 )
 AGAINST = st.builds(Against, layout=st.sampled_from(Layout), reason=TEXTS)
 DETECTIONS = st.builds(
@@ -520,6 +524,7 @@ EXPECTED = st.builds(
 )
 
 CASES: dict[type[Any], st.SearchStrategy[Any]] = {
+    **RULE_CASES,
     Against: AGAINST,
     ArrayMetadata: ARRAY_METADATA,
     ArrayMetadatas: ARRAY_METADATAS,

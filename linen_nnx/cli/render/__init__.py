@@ -2,6 +2,7 @@
 
 from linen_nnx.cli.render.difference import difference
 from linen_nnx.cli.render.inspection import flat, inspection, tree
+from linen_nnx.cli.render.mapping import inferred
 from linen_nnx.cli.render.out import (
     error,
     json,
@@ -10,6 +11,7 @@ from linen_nnx.cli.render.out import (
     progress,
     say,
     step_taken,
+    text,
     verdict,
 )
 from linen_nnx.cli.render.plan import plan, receipt, sealed
@@ -18,6 +20,7 @@ __all__ = [
     "difference",
     "error",
     "flat",
+    "inferred",
     "inspection",
     "json",
     "our_fault",
@@ -28,6 +31,7 @@ __all__ = [
     "say",
     "sealed",
     "step_taken",
+    "text",
     "tree",
     "verdict",
 ]

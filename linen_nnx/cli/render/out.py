@@ -31,6 +31,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def text(document: str) -> None:
+    """A document that ends with a line of its own."""
+    print(document, end="")
+
+
 def verdict(text: str) -> None:
     """The result, in words."""
     print(text)
@@ -55,7 +60,13 @@ def problems(found: Sequence[Problem]) -> None:
 def drops(dropped: Sequence[Drop]) -> None:
     """Each drop with its rule."""
     for drop in dropped:
-        print(f"drop {drop.source}: {drop.rule.reason}  [{drop.rule.value}]")
+        print(f"drop {drop.source}: {drop.reason or drop.rule.reason}{_required(drop)}  [{drop.rule.value}]")
+
+
+def _required(drop: Drop) -> str:
+    return (
+        f" (it must be {drop.require.value}, which convert checks before it writes)" if drop.require else ""
+    )
 
 
 def notes(found: Sequence[Note]) -> None:

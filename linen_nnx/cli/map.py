@@ -1,0 +1,47 @@
+"""`linen-nnx map`: infer rules."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from linen_nnx.cli import options as opt
+from linen_nnx.cli import render
+from linen_nnx.cli.exits import Exit
+from linen_nnx.schema.options import Accept
+
+NAME = "map"
+
+
+def run(
+    source: opt.Source,
+    spec: Annotated[
+        Path, typer.Option("--spec", help="What the target must be, as `spec` wrote it.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the rules into this file. [default: stdout]")
+    ] = None,
+    accept: opt.AcceptOption = Accept.PROVED,
+    step: opt.Step = None,
+    item: opt.Item = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Infer which variable of a Linen model is which of an NNX one, and write a rules file.
+
+    Structure proves it, or names and order are evidence, accepted on request. What is left open is written
+    as candidates marked TODO, which no conversion follows, and the exit code is 1.
+    """
+    from linen_nnx.convert.mapping.front import infer_rules
+    from linen_nnx.convert.mapping.writing import written
+
+    render.step_taken(source, step, item)
+    found = infer_rules(source, spec, accept, step=step, item=item)
+    if out is not None:
+        out.write_text(written(found), encoding="utf-8")
+    if as_json:
+        render.json(found)
+    elif out is None:
+        render.text(written(found))
+    render.inferred(found, out)
+    if found.problems:
+        raise typer.Exit(Exit.REFUSED)

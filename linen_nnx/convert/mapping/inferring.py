@@ -1,0 +1,194 @@
+"""Infer rules from a Linen state and a spec of the NNX one: accepted is what is proved, or asked for."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from math import prod
+
+from linen_nnx.convert.mapping.colours import Colours
+from linen_nnx.convert.mapping.drafting import Draft, drafts, flat_drafts
+from linen_nnx.convert.mapping.evidence import AXIS, FLAT, NONE, SQUARE, Evidence
+from linen_nnx.convert.mapping.library import LINEN_CLASSES, is_of_any_rank, stacked_axes
+from linen_nnx.convert.mapping.modules import Keys, Leaf, Node, Restacked
+from linen_nnx.convert.mapping.pairing import Alike, pair
+from linen_nnx.convert.mapping.variants import is_stacked, variants
+from linen_nnx.schema.inference import TODO, Inference
+from linen_nnx.schema.options import Accept
+from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.problem import Code, Problem
+from linen_nnx.schema.rule_text import glob
+from linen_nnx.schema.rules import Keep, Rule, Rules
+from linen_nnx.schema.spec import Kind, SpecLeaf
+
+_SHOWN = 8
+
+
+def infer(
+    linen: Node, nnx: Node, accept: Accept, types: Iterable[SpecLeaf] = (), rngs: Iterable[KeyPath] = ()
+) -> Inference:
+    """The rules from `linen` to `nnx`; `types` are the variables of a spec, `rngs` its PRNG streams."""
+    colours = Colours()
+    wanted = colours.of(linen)
+    fits = [tree for tree in variants(nnx) if colours.of(tree) == wanted]
+    if fits:
+        found, problems, ways = _paired(linen, nnx, fits, colours, accept)
+    else:
+        found, problems = _flat(linen, nnx)
+        ways = 1 if found else 0
+    rules = Rules(
+        collections=_collections(linen, list(types)),
+        rules=tuple(_rule(draft, accept) for draft in found),
+        keep=tuple(_keeps(rngs)),
+    )
+    return Inference(rules=rules, problems=tuple(problems), ways=ways)
+
+
+def _rule(draft: Draft, accept: Accept) -> Rule:
+    word = str(draft.evidence)
+    sure = draft.evidence.grade.enough(accept)
+    return draft.rule.model_copy(update={"evidence": word if sure else f"{TODO} {word}"})
+
+
+def _paired(
+    linen: Node, nnx: Node, fits: Sequence[Node], colours: Colours, accept: Accept
+) -> tuple[list[Draft], list[Problem], int]:
+    made = [pair(linen, tree, colours) for tree in fits]
+    alike = made[0][1]
+    rules = [drafts(one) for one, _ in made]
+    common = set.intersection(*({_key(draft) for draft in found} for found in rules))
+    doubted = dict(_doubtful(nnx, None))
+    unordered = _unordered(alike)
+    out = []
+    for draft in rules[0]:
+        evidence = draft.evidence
+        if _key(draft) not in common:
+            evidence = AXIS
+        elif any(draft.linen[: len(path)] == path for path in unordered):
+            evidence = NONE
+        out.append(Draft(draft.rule, evidence, draft.linen))
+    out = [_doubt(draft, doubted) for draft in out]
+    problems = [_alike_problem(one) for one in alike if not one.evidence.grade.enough(accept)]
+    problems += _doubt_problems(out, accept)
+    return out, problems, prod((one.ways for one in alike), start=len(fits))
+
+
+def _key(draft: Draft) -> str:
+    return draft.rule.model_dump_json(exclude={"evidence"})
+
+
+def _unordered(alike: Sequence[Alike]) -> set[Keys]:
+    """Layers that become a stack, and whose names do not number them from 0."""
+    out: set[Keys] = set()
+    for one in alike:
+        for linen, nnx in zip(one.linen, one.nnx, strict=True):
+            label = linen.label[-1]
+            number = label[len(label.rstrip("0123456789")) :]
+            if isinstance(nnx.variant, Restacked) and number != str(nnx.variant.index):
+                out.update(node.path for node in one.linen)
+    return out
+
+
+def _doubtful(node: Node, above: Node | None) -> Iterator[tuple[Keys, Evidence]]:
+    """Variables of which nothing tells whether they are stacked, and whose shape does not either."""
+    if is_stacked(node, above):
+        return
+    for leaf in node.leaves:
+        shape, level = leaf.spec.shape, stacked_axes(leaf, node, above)
+        if level == 0 or is_of_any_rank(leaf, node) or len(shape) < 2 or shape[0] != shape[1]:
+            continue
+        known = node.name in LINEN_CLASSES.values() and level is None
+        yield (*node.path, leaf.name), SQUARE if known or len(shape) == 2 else AXIS
+    for child in node.children:
+        yield from _doubtful(child, node)
+
+
+def _doubt(draft: Draft, doubted: dict[Keys, Evidence]) -> Draft:
+    """The rule, with the doubt about any variable that it writes."""
+    evidence = draft.evidence
+    targets = [KeyPath.parse(text).names for text in draft.rule.targets] or [draft.rule.to_path or ()]
+    for path, doubt in doubted.items():
+        for target in targets:
+            prefix = target[:-1] if target[-1:] == ("*",) else target
+            fits = path[: len(prefix)] == prefix and (len(path) == len(target) or target[-1:] == ("*",))
+            if fits and doubt.grade > evidence.grade:
+                evidence = doubt
+    return Draft(draft.rule, evidence, draft.linen)
+
+
+def _doubt_problems(found: Sequence[Draft], accept: Accept) -> Iterator[Problem]:
+    for draft in found:
+        if draft.evidence in (AXIS, NONE, SQUARE) and not draft.evidence.grade.enough(accept):
+            yield Problem(
+                code=Code.AMBIGUOUS_MAPPING,
+                expected="one way to lay out its arrays",
+                found=f"{draft.rule}: shapes allow several, of axes that are equally long",
+                hint="say in the rule whether an axis moves, and delete its evidence",
+            )
+
+
+def _alike_problem(one: Alike) -> Problem:
+    ours, theirs = _named(one.linen), _named(one.nnx)
+    word = one.evidence.word
+    widen = {1: "--accept names takes", 2: "--accept order takes"}.get(one.evidence.grade, "check")
+    return Problem(
+        code=Code.AMBIGUOUS_MAPPING,
+        expected="modules that structure tells apart",
+        found=f"{len(one.linen)} that hold the same ({one.ways} ways): {ours} and {theirs}",
+        hint=f"{widen} the candidate, {word}; or check it in the rules file and delete its evidence",
+    )
+
+
+def _named(nodes: Sequence[Node]) -> str:
+    names = ["/".join(node.path) for node in nodes]
+    return ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
+
+
+def _flat(linen: Node, nnx: Node) -> tuple[list[Draft], list[Problem]]:
+    """Variable by variable, if none is like another: then their nesting does not matter."""
+    ours, theirs = _leaves(linen), _leaves(nnx)
+    alone = len(ours) == len({leaf.signature for _, leaf in ours}) and ours
+    if alone and sorted(leaf.signature for _, leaf in ours) == sorted(leaf.signature for _, leaf in theirs):
+        by_signature = {leaf.signature: (path, leaf) for path, leaf in theirs}
+        return flat_drafts([(one, by_signature[one[1].signature]) for one in ours], FLAT), []
+    return [], list(_unlike(ours, theirs))
+
+
+def _leaves(root: Node) -> list[tuple[Keys, Leaf]]:
+    return [(node.path, leaf) for node in root.walk() for leaf in node.leaves]
+
+
+def _unlike(ours: Sequence[tuple[Keys, Leaf]], theirs: Sequence[tuple[Keys, Leaf]]) -> Iterator[Problem]:
+    """What only one of the models has, by what can be told without names."""
+    left = _surplus(ours, theirs)
+    right = _surplus(theirs, ours)
+    text = "the same variables in modules that are put together otherwise"
+    yield Problem(
+        code=Code.NO_MAPPING,
+        expected=f"a like for every variable of the target: {'; '.join(right) or 'they are there'}",
+        found="; ".join(left) or text,
+        hint="write the rules by hand: `linen-nnx schema rules` describes them",
+    )
+
+
+def _surplus(ours: Sequence[tuple[Keys, Leaf]], theirs: Sequence[tuple[Keys, Leaf]]) -> list[str]:
+    pool = [leaf.signature for _, leaf in theirs]
+    out = []
+    for path, leaf in ours:
+        if leaf.signature in pool:
+            pool.remove(leaf.signature)
+        else:
+            out.append(f"{'/'.join((*path, leaf.name))} {leaf.kind.value} {leaf.spec}")
+    return [*out[:_SHOWN], *([f"{len(out) - _SHOWN} more"] if len(out) > _SHOWN else [])]
+
+
+def _collections(linen: Node, types: Sequence[SpecLeaf]) -> dict[str, str]:
+    """The class of the variables of each collection whose name does not tell its kind, if there is one."""
+    others = [one for one in linen.collections if Kind.of_collection(one) is Kind.OTHER]
+    names = {leaf.type for leaf in types if leaf.kind is Kind.OTHER and leaf.type}
+    return dict.fromkeys(others, names.pop()) if len(names) == 1 else {}
+
+
+def _keeps(rngs: Iterable[KeyPath]) -> Iterator[Keep]:
+    usual, paths = "**/rngs/*", sorted(rngs, key=KeyPath.natural)
+    others = [str(path) for path in paths if not glob(usual).fullmatch(str(path))]
+    yield from (Keep(to=path) for path in others)
+    if len(others) < len(paths):
+        yield Keep(to=usual)

@@ -1,0 +1,1 @@
+"""A user's rules: read, turned round, and held against the variables of a state."""

@@ -11,6 +11,7 @@ from linen_nnx.convert.engine.execute import Part, execution, parts_of, write_it
 from linen_nnx.convert.engine.journal import fingerprint
 from linen_nnx.convert.engine.progress import Progress, Silent
 from linen_nnx.convert.planner import plan as plan_source
+from linen_nnx.convert.proof.custody import custody_of
 from linen_nnx.convert.proof.identity import identity
 from linen_nnx.convert.proof.observing import Observer
 from linen_nnx.convert.proof.receipts import write_receipt
@@ -59,7 +60,7 @@ class Opened:
         problems = (
             [] if target is None else target_problems(self.location.guarded, target, overwrite=overwrite)
         )
-        problems += [problem for opened in self._items() for problem in opened.problems]
+        problems += [problem for opened in self.checkpoints() for problem in opened.problems]
         try:
             self.plan = plan_source(self.item, options, self.template)
         except InvariantError:
@@ -80,7 +81,8 @@ class Opened:
         """An array of the source, opened and not read; None for an entry that is none."""
         return open_array(self.item.arrays[path]) if path in self.item.arrays else None
 
-    def _items(self) -> list[OrbaxItem]:
+    def checkpoints(self) -> list[OrbaxItem]:
+        """The source, and the template if there is one."""
         return [self.item] if self.template is None else [self.item, self.template]
 
     @property
@@ -207,7 +209,7 @@ def _observer(opened: Opened, placed: Location, effort: Effort, *, digest: bool)
         yield None
         return
     items = [(_folder(part, placed), part.settled) for part in opened.parts]
-    with Observer(items, effort.workers) as observer:
+    with Observer(items, custody_of(opened.checkpoints()), effort.workers) as observer:
         yield observer
 
 

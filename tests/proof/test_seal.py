@@ -105,3 +105,10 @@ def test_a_sealed_source_is_converted_as_any_other(tmp_path: Path) -> None:
     receipt = convert(run, tmp_path / "target", "nnx")
     assert receipt.source_identity.receipt == done.digest
     assert verify(tmp_path / "target", run, restore=True) == []
+
+
+def test_a_state_of_no_known_layout_can_be_sealed(tmp_path: Path) -> None:
+    tree = random_tree({("a", "b"): "float32[7]", ("c",): "bfloat16[3,2]"}, "unknown")
+    item = save_item(tree, tmp_path / "item")
+    seal(item)
+    assert verify(item) == []

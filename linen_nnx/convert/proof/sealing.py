@@ -46,6 +46,13 @@ def seal(
     faults, `StorageError` where it cannot be read or written.
     """
     location = locate(Path(path), step, item)
+    if location.item.is_file():
+        raise CheckpointError.one(
+            Code.UNSUPPORTED,
+            expected="a folder, which has room for a receipt",
+            found=f"the file {location.item}",
+            hint="convert it: the target has a receipt, and `verify --against` holds it against the file",
+        )
     earlier = _earlier(location, overwrite=overwrite)
     opened = open_item(location)
     raise_if(opened.problems, CheckpointError)

@@ -10,6 +10,7 @@ import pytest
 
 from linen_nnx import (
     Code,
+    ConversionError,
     ConversionOptions,
     Direction,
     LayerStacking,
@@ -684,3 +685,15 @@ def test_paths_that_climb_by_two_dots_are_read_and_written(
     monkeypatch.chdir(tmp_path / "here")
     convert(f"../{source.name}", "../there", to=Layout.NNX)
     assert validate("../there") == []
+
+
+def test_an_axis_that_nothing_proves_is_not_taken_as_known_after_a_conversion(tmp_path: Path) -> None:
+    square: Specs = {("decoder", "layers", "norm", "scale"): "float32[3,3]"}
+    source = save(linen(square), tmp_path, Storage())
+    convert(source, tmp_path / "nnx", to=Layout.NNX)
+    with pytest.raises(ConversionError) as error:
+        convert(tmp_path / "nnx", tmp_path / "apart", options=UNSTACK)
+    assert {problem.code for problem in error.value.problems} == {Code.AXIS_AMBIGUOUS}
+    stated = ConversionOptions(layer_axis=0)
+    convert(source, tmp_path / "stated", to=Layout.NNX, options=stated)
+    convert(tmp_path / "stated", tmp_path / "apart", options=UNSTACK)

@@ -46,6 +46,7 @@ def run(
             help="Take no digests of arrays: what is linked need not be read; `verify` has less to go by.",
         ),
     ] = False,
+    fingerprint: opt.Fingerprint = False,
     as_json: opt.Json = False,
 ) -> None:
     """Convert SOURCE into TARGET, written in the form of the source (run, step or item)."""
@@ -68,6 +69,7 @@ def run(
         receipt = convert(
             source, target, options=options, template=template, step=step, item=item,
             overwrite=overwrite, effort=effort, progress=progress, digest=not no_digest,
+            fingerprint=fingerprint,
         )  # fmt: skip
     if as_json:
         render.json(receipt)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from linen_nnx.cli import render
-from linen_nnx.cli.options import Axis, Item, Json, Source, Step
+from linen_nnx.cli.options import Axis, Fingerprint, Item, Json, Source, Step
 
 NAME = "inspect"
 
@@ -14,10 +14,7 @@ def run(
     path: Source,
     depth: Annotated[int | None, typer.Option("--depth", min=1, help="How deep to show the tree.")] = None,
     flat: Annotated[bool, typer.Option("--flat", help="Every entry on a line of its own.")] = False,
-    fingerprint: Annotated[
-        bool,
-        typer.Option("--fingerprint", help="One digest of the content, equal in every layout; reads all."),
-    ] = False,
+    fingerprint: Fingerprint = False,
     layer_axis: Axis = None,
     step: Step = None,
     item: Item = None,

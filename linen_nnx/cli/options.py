@@ -80,6 +80,10 @@ TransferOption = Annotated[
         "share bytes on disk, which orbax never overwrites in place).",
     ),
 ]
+Fingerprint = Annotated[
+    bool,
+    typer.Option("--fingerprint", help="One digest of the content, equal in every layout; decodes it all."),
+]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Threads. [default: all cores]")]
 Memory = Annotated[str, typer.Option("--memory", help="Bound on bytes of arrays in flight: 512MiB, 2GiB, …")]
 

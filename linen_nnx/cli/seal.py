@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from linen_nnx.cli import render
-from linen_nnx.cli.options import Item, Json, Source, Step
+from linen_nnx.cli.options import Axis, Fingerprint, Item, Json, Source, Step
 
 NAME = "seal"
 
@@ -15,6 +15,8 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Take digests anew where a receipt stands already.")
     ] = False,
+    fingerprint: Fingerprint = False,
+    layer_axis: Axis = None,
     step: Step = None,
     item: Item = None,
     as_json: Json = False,
@@ -26,7 +28,9 @@ def run(
     from linen_nnx.convert.proof.sealing import seal
 
     render.step_taken(path, step, item)
-    done = seal(path, step=step, item=item, overwrite=overwrite)
+    done = seal(
+        path, step=step, item=item, overwrite=overwrite, fingerprint=fingerprint, layer_axis=layer_axis
+    )
     if as_json:
         render.json(done)
     else:

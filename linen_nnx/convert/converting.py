@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from linen_nnx.convert.compare.fingerprint import fingerprint_of
+from linen_nnx.convert.compare.sides import unproved
 from linen_nnx.convert.engine.commit import staged, target_problems
 from linen_nnx.convert.engine.execute import Part, execution, parts_of, write_item
 from linen_nnx.convert.engine.journal import fingerprint
@@ -151,11 +153,13 @@ def convert(
     effort: Effort | None = None,
     progress: Progress | None = None,
     digest: bool = True,
+    fingerprint: bool = False,
 ) -> Receipt:
     """Convert `source` into `target`, which is written in the form of the source: run, step or item.
 
     `effort` bounds threads and memory. The receipt holds digests of all that was written; without `digest`
-    none of arrays, so that no byte need be read that is linked. Raises `CheckpointError` or
+    none of arrays, so that no byte need be read that is linked. `fingerprint` adds that of the target's
+    content, which decodes every array of it. Raises `CheckpointError` or
     `ConversionError` before anything is written, `StorageError` if reading or writing fails; then no target
     is left.
     """
@@ -166,6 +170,9 @@ def convert(
     )
     raise_if(twin_problems(opened.plan.drops, opened.leaf), ConversionError)
     raise_if(unmet(opened.plan, opened.items), ConversionError)
+    axis = options.layer_axis
+    if fingerprint:
+        raise_if(unproved(opened.plan.target.groups, axis), ConversionError)
     progress.start(_nbytes(opened.plan))
     layout = opened.plan.target.layout
 
@@ -184,10 +191,11 @@ def convert(
                 taken = None if observer is None else observer.result()
             written = _check_written(opened.plan, placed)
             found = measured(written, folder, taken, effort)
+            content = fingerprint_of(written, axis, effort, Silent()) if fingerprint else None
             times = _times(began, planned, wrote)
             notes = [*opened.plan.notes, *notes]
             done = Done(opened.plan, opened.parts, source_identity, target, options, effort, notes, times)
-            return write_receipt(receipt_of(done, written, found, taken), placed.item)
+            return write_receipt(receipt_of(done, written, found, taken, content), placed.item)
         except OSError as error:
             raise StorageError(str(error)) from error
 

@@ -111,6 +111,8 @@ class Receipt(Model):
     drops: tuple[Drop, ...]
     notes: tuple[Note, ...]
     digested: Digested
+    fingerprint: str | None = None
+    """Of the content, whatever its layout; where it was asked for."""
     entries: tuple[Recorded, ...]
     files: tuple[FileDigest, ...]
     digest: Blake3
@@ -136,6 +138,8 @@ class Seal(Model):
     at: datetime
     """When it was done (UTC)."""
     digested: Digested = Digested.SEALED
+    fingerprint: str | None = None
+    """Of the content, whatever its layout; where it was asked for."""
     entries: tuple[Sealed, ...]
     files: tuple[FileDigest, ...]
     digest: Blake3

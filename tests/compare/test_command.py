@@ -1,13 +1,16 @@
 """`linen-nnx diff`: what it prints, and how it ends."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from linen_nnx import Difference, Inspection, Layout, convert, fingerprint
+from linen_nnx.convert.proof.receipts import read_receipt
 from tests.compare.content import KERNEL, NU, changed, content, layer, saved
+from tests.support.small import Specs, linen
 from tests.test_cli import Run, run  # noqa: F401  (a fixture)
 
 
@@ -85,3 +88,35 @@ def test_inspect_draws_the_share_of_each_part(pair: tuple[Path, Path], run: Run)
     assert {"params", "optimizer", "step"} <= set(shares)
     assert "67%" in shares["optimizer"]
     assert shares["optimizer"].count("█") + shares["optimizer"].count("#") == 13
+
+
+def test_a_receipt_keeps_the_fingerprint_of_what_was_written_if_asked(
+    pair: tuple[Path, Path],
+    run: Run,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(pair[0], tmp_path / "sealed")
+    taken = fingerprint(pair[0])
+    for command in (
+        ["convert", pair[0], tmp_path / "nnx", "--to", "nnx"],
+        ["seal", tmp_path / "sealed"],
+    ):
+        done = run(*command, "--fingerprint")
+        assert done.code == 0
+        assert f"content {taken}" in done.out.splitlines()
+        receipt = read_receipt(tmp_path / ("nnx" if command[0] == "convert" else "sealed"))
+        assert receipt is not None
+        assert receipt.fingerprint == taken
+    assert run("verify", tmp_path / "nnx").code == run("verify", tmp_path / "sealed").code == 0
+
+
+def test_a_fingerprint_that_cannot_be_taken_is_refused_before_anything_is_written(
+    run: Run,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    square: Specs = {("decoder", "layers", "norm", "scale"): "float32[3,3]"}
+    source = saved(content(linen(square)), tmp_path / "source")
+    done = run("convert", source, tmp_path / "nnx", "--to", "nnx", "--fingerprint")
+    assert (done.code, (tmp_path / "nnx").exists()) == (1, False)
+    assert "[axis-ambiguous]" in done.err
+    assert run("convert", source, tmp_path / "nnx", "--to", "nnx").code == 0

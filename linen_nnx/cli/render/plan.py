@@ -75,6 +75,7 @@ def receipt(done: Receipt) -> None:
         f"{done.written} entries, {done.kept_aside} kept aside, {len(done.drops)} dropped, "
         f"{size(done.nbytes)} in {done.times.total:.1f} s"
     )
+    _content(done)
     if done.digested is Digested.NEVER:
         say("note: no digests were taken; `linen-nnx seal` takes them later")
     say(f"hint: linen-nnx verify {done.target} --against {done.source}")
@@ -85,4 +86,10 @@ def sealed(done: Receipt | Seal, path: Path) -> None:
     arrays = sum(1 for entry in done.entries if entry.digests)
     print(f"sealed: {len(done.entries)} entries, {arrays} of them arrays; {len(done.files)} files")
     print(f"receipt {done.digest}")
+    _content(done)
     say(f"hint: linen-nnx verify {path}")
+
+
+def _content(done: Receipt | Seal) -> None:
+    if done.fingerprint is not None:
+        print(f"content {done.fingerprint}")

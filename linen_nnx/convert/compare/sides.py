@@ -13,6 +13,7 @@ from linen_nnx.schema.errors import CheckpointError, LayoutError, raise_if
 from linen_nnx.schema.ir import TrainState
 from linen_nnx.schema.layout import LayerGroup, Layout
 from linen_nnx.schema.ops import Copy, Origin, Ref
+from linen_nnx.schema.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,16 @@ def sides(items: Sequence[OrbaxItem], stated: int | None = None) -> list[Side]:
     if stated is None and len(proved) == 1 < len(found):
         axis = proved.pop()
     if len(found) == 1 or len({_shapes(one.state.groups) for one in found}) > 1:
-        unproved = [group for one in found for group in ambiguous(one.state.groups)]
-        raise_if([axis_problem(group, stated) for group in unproved if axis not in group.axes], LayoutError)
+        raise_if([p for one in found for p in unproved(one.state.groups, axis)], LayoutError)
     return [
         Side(item, one.form.layout, one.state, tuple(named(one.state, axis)))
         for item, one in zip(items, found, strict=True)
     ]
+
+
+def unproved(groups: Sequence[LayerGroup], axis: int | None) -> list[Problem]:
+    """The groups that cannot be taken apart: neither shapes nor `axis` say on which axis they are stacked."""
+    return [axis_problem(group, axis) for group in ambiguous(groups) if axis not in group.axes]
 
 
 def _shapes(groups: Sequence[LayerGroup]) -> frozenset[object]:

@@ -82,8 +82,10 @@ class _Work:
         self.problems.extend(problem for _, faults in found for problem in faults)
         if self.problems:
             return
-        stacked = [group.stacking is LayerStacking.STACKED for group in groups]
-        known = [axis if is_stacked else None for (axis, _), is_stacked in zip(found, stacked, strict=True)]
+        known = [
+            axis if _is_known(group, axis, form) else None
+            for group, (axis, _) in zip(groups, found, strict=True)
+        ]
         for group, (axis, _) in zip(recount(groups, self._given, known), found, strict=True):
             self._restack(group, axis, form)
 
@@ -154,6 +156,11 @@ class _Work:
             "and cannot be stacked"
         )
         return [*notes, Note(code=NoteCode.AUX_NOT_STACKABLE, text=text, paths=paths[:5])]
+
+
+def _is_known(group: LayerGroup, axis: int, form: LayerForm) -> bool:
+    """Whether a stack's axis is proved or stated: where none is needed, a guess must not become a record."""
+    return group.stacking is LayerStacking.STACKED and axis in (group.axis, form.axis.stated)
 
 
 def _grouped(

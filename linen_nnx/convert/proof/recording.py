@@ -46,7 +46,9 @@ def measured(written: OrbaxItem, staged: Path, taken: Taken | None, effort: Effo
     return measure(written, taken.stored, besides=besides, workers=effort.workers)
 
 
-def receipt_of(done: Done, written: OrbaxItem, found: Measured, taken: Taken | None) -> Receipt:
+def receipt_of(
+    done: Done, written: OrbaxItem, found: Measured, taken: Taken | None, fingerprint: str | None = None
+) -> Receipt:
     """All of the receipt but the digest of itself."""
     plan, arrays = done.plan, arrays_of(written)
     routes: dict[Address, Route] = {
@@ -86,6 +88,7 @@ def receipt_of(done: Done, written: OrbaxItem, found: Measured, taken: Taken | N
         drops=plan.drops,
         notes=tuple(done.notes),
         digested=Digested.NEVER if taken is None else Digested.CONVERTED,
+        fingerprint=fingerprint,
         entries=tuple(entries),
         files=found.files,
         digest=NO_DIGEST,

@@ -6,6 +6,8 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from platform import python_version
 
+from linen_nnx.convert.compare.fingerprint import fingerprint_of
+from linen_nnx.convert.engine.progress import Silent
 from linen_nnx.convert.proof.measuring import Measured, measure
 from linen_nnx.convert.proof.receipts import read_receipt, receipt_file, write_receipt
 from linen_nnx.convert.store.location import Location, locate
@@ -17,6 +19,7 @@ from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Place
 from linen_nnx.schema.problem import Code
 from linen_nnx.schema.receipt import NO_DIGEST, Digested, Receipt, Seal, Sealed, Versions
+from linen_nnx.schema.routing import Effort
 from linen_nnx.version import __version__
 
 
@@ -37,13 +40,20 @@ def now() -> datetime:
 
 
 def seal(
-    path: Path | str, *, step: int | None = None, item: str | None = None, overwrite: bool = False
+    path: Path | str,
+    *,
+    step: int | None = None,
+    item: str | None = None,
+    overwrite: bool = False,
+    fingerprint: bool = False,
+    layer_axis: int | None = None,
 ) -> Receipt | Seal:
     """Write digests of all that a checkpoint holds into its own `linen_nnx/receipt.json`, and nothing else.
 
     Reads every file once. With `overwrite` the digests replace those of an earlier receipt; what that says
-    of a conversion is kept. Raises `CheckpointError` where a receipt stands already or the checkpoint has
-    faults, `StorageError` where it cannot be read or written.
+    of a conversion is kept. `fingerprint` adds that of the content, which decodes every array (`layer_axis`:
+    where shapes do not prove the axis of stacked layers). Raises `CheckpointError` where a receipt stands
+    already or the checkpoint has faults, `StorageError` where it cannot be read or written.
     """
     location = locate(Path(path), step, item)
     if location.item.is_file():
@@ -58,11 +68,19 @@ def seal(
     raise_if(opened.problems, CheckpointError)
     if opened.side is not None and opened.side.item is not None:
         raise_if(opened.side.item.problems, CheckpointError)
+    content = fingerprint_of(opened, layer_axis, Effort(), Silent()) if fingerprint else None
     measured = measure(opened, {})
     entries = tuple(_entries(opened, measured))
     if isinstance(earlier, Receipt) and _same(earlier, entries):
-        return write_receipt(_renewed(earlier, entries, measured), location.item)
-    seal = Seal(tool=versions(), at=now(), entries=entries, files=measured.files, digest=NO_DIGEST)
+        return write_receipt(_renewed(earlier, entries, measured, content), location.item)
+    seal = Seal(
+        tool=versions(),
+        at=now(),
+        fingerprint=content,
+        entries=entries,
+        files=measured.files,
+        digest=NO_DIGEST,
+    )
     return write_receipt(seal, location.item)
 
 
@@ -103,13 +121,16 @@ def _same(earlier: Receipt, entries: tuple[Sealed, ...]) -> bool:
     return ours == {(entry.place, entry.target): entry.value for entry in entries}
 
 
-def _renewed(earlier: Receipt, entries: tuple[Sealed, ...], measured: Measured) -> Receipt:
+def _renewed(
+    earlier: Receipt, entries: tuple[Sealed, ...], measured: Measured, content: str | None
+) -> Receipt:
     digests = {(entry.place, entry.target): entry.digests for entry in entries}
     return earlier.model_copy(
         update={
             "at": now(),
             "tool": versions(),
             "digested": Digested.SEALED,
+            "fingerprint": content,
             "files": measured.files,
             "entries": tuple(
                 entry.model_copy(update={"digests": digests[entry.place, entry.target]})

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from linen_nnx.convert.validating import validate
     from linen_nnx.schema.array import ArraySpec, DType
     from linen_nnx.schema.difference import Difference, Tolerance
+    from linen_nnx.schema.diloco import DilocoTrainState
     from linen_nnx.schema.errors import (
         CheckpointError,
         ConversionError,
@@ -72,6 +73,7 @@ _HOMES = {
     "convert.validating": ("validate",),
     "schema.array": ("ArraySpec", "DType"),
     "schema.difference": ("Difference", "Tolerance"),
+    "schema.diloco": ("DilocoTrainState",),
     "schema.errors": (
         "CheckpointError",
         "ConversionError",
@@ -124,6 +126,7 @@ __all__ = [
     "Converted",
     "DType",
     "Difference",
+    "DilocoTrainState",
     "Direction",
     "Entry",
     "Inference",

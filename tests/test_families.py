@@ -20,12 +20,14 @@ from linen_nnx import (
     Leaves,
     ProblemsError,
     convert,
+    validate,
+    verify,
 )
 from linen_nnx.convert.memory import convert_tree
 from linen_nnx.schema.plan import Plan
 from tests.support.checkpoints import save_item, tree_of
-from tests.support.entries import Keys, flat, read, text_of
-from tests.support.families import FAMILIES, Family, entries
+from tests.support.entries import Keys, flat, path_of, read, text_of
+from tests.support.families import FAMILIES, MTP, Family, Shapes, entries
 
 Form = tuple[str, str]
 PAIRS: list[tuple[Form, Form]] = [
@@ -161,6 +163,81 @@ def test_gemma_4_returns_from_todays_names_to_those_of_its_era(form: str, tmp_pa
     convert(tmp_path / "source", tmp_path / "today", "maxtext")
     convert(tmp_path / "today", tmp_path / "back", layout)
     assert differences(tree_of(on_disk(tmp_path / "back")), entries(family, layout, form)) == []
+
+
+STAGES: Shapes = {
+    "decoder/pipeline_module/layers/scanned_layers/mlp/wo/kernel": (2, 4, 26, 3, 28),
+    "decoder/pipeline_module/layers/scanned_layers/norm/scale": (2, 4, 26, 3),
+    "decoder/moe_layers_outside_pipeline/mlp/wo/kernel": (26, 5, 28),
+    "decoder/moe_layers_outside_pipeline/norm/scale": (26, 5),
+    "decoder/dense_layers/norm/scale": (26, 3),
+}
+"""A pipeline of two repeats of four stages of three layers, and DeepSeek's layers outside of it."""
+OLD_NAMES = {
+    "decoder/pipeline_module/layers/scanned_layers": "decoder/layers_per_stage",
+    "decoder/moe_layers_outside_pipeline": "decoder/moe_layers",
+    "mtp_block/mtp_layer_1/mtp_1_transformer_layer": "mtp_block/mtp_1_transformer_layer",
+}
+PIPELINE = Family("pipeline", {}, (), (), (), (), beside={**STAGES, **MTP})
+
+
+def aged(family: Family) -> Family:
+    """With the names that Linen runs had before the summer of 2026."""
+
+    def old(path: str) -> str:
+        for new, name in OLD_NAMES.items():
+            path = path.replace(new, name)
+        return path
+
+    return replace(family, beside={old(path): shape for path, shape in family.beside.items()})
+
+
+def renamed(family: Family, source: Form) -> dict[Keys, Any]:
+    """The entries of a family under older names, with the contents of today's."""
+    by_old = dict(zip(aged(family).beside, family.beside, strict=True))
+    out: dict[Keys, Any] = {}
+    for path, leaf in entries(family, *source).items():
+        text = text_of(path)
+        for old, new in by_old.items():
+            if text.endswith(new):
+                text = text.removesuffix(new) + old
+        out[path_of(text)] = leaf
+    return out
+
+
+@pytest.mark.parametrize("to", [Layout.NNX, Layout.MAXTEXT, Layout.TUNIX])
+@pytest.mark.parametrize("name", ["pipeline", "llama2"])
+def test_older_names_of_linen_are_renewed_for_nnx_with_their_moments(name: str, to: Layout) -> None:
+    family = PIPELINE if name == "pipeline" else FAMILIES[name]
+    options = ConversionOptions(to=to, leaves=Leaves.BARE if to is Layout.NNX else None)
+    done = convert_tree(tree_of(renamed(family, ("linen", "stacked"))), options=options)
+    assert differences(done.tree, entries(family, to.value, "stacked")) == []
+
+
+@pytest.mark.parametrize("to", ["nnx", "maxtext", "linen"])
+def test_older_names_come_back_on_the_way_back(to: str, tmp_path: Path) -> None:
+    flat = renamed(PIPELINE, ("linen", "stacked"))
+    save_item(tree_of(flat), tmp_path / "source")
+    convert(tmp_path / "source", tmp_path / "there", to)
+    convert(tmp_path / "there", tmp_path / "back", "linen")
+    assert differences(tree_of(on_disk(tmp_path / "back")), flat) == []
+    assert verify(tmp_path / "there", against=tmp_path / "source") == []
+
+
+def test_a_fault_is_told_under_the_name_that_stands_on_disk() -> None:
+    flat = renamed(FAMILIES["llama2"], ("linen", "stacked"))
+    path = ("opt_state", 0, "nu", "params", "mtp_block", "mtp_1_transformer_layer", "mlp", "wo", "kernel")
+    flat[path] = flat[path][1:]
+    assert [str(problem.path) for problem in validate(tree_of(flat))] == [text_of(path)]
+
+
+@pytest.mark.parametrize("stacking", list(LayerStacking))
+def test_stages_of_a_pipeline_are_kept_as_they_are_and_never_restacked(stacking: LayerStacking) -> None:
+    options = ConversionOptions(to=Layout.LINEN, stacking=stacking)
+    with pytest.raises(ConversionError) as caught:
+        convert_tree(tree_of(entries(PIPELINE, "nnx", "stacked")), options=options)
+    assert {problem.code for problem in caught.value.problems} == {Code.UNSUPPORTED}
+    assert all("leave out" in (problem.hint or "") for problem in caught.value.problems)
 
 
 def refusal(family: Family, source: Form, options: ConversionOptions) -> tuple[Code, str]:

@@ -35,8 +35,34 @@ def native_nnx() -> dict[str, Any]:
     return {"model": model, "optimizer": {"step": np.zeros((), np.uint32), "opt_state": chain}}
 
 
+def replicas() -> dict[str, Any]:
+    """Two replicas of the same state in an NNX run, and the outer state."""
+
+    def twice(node: Any) -> Any:
+        match node:
+            case dict():
+                return {name: twice(child) for name, child in node.items()}
+            case list():
+                return [twice(child) for child in node]
+            case None:
+                return None
+            case _:
+                return np.stack([node, node])
+
+    maxtext = convert_tree(native_nnx(), Layout.MAXTEXT).tree
+    weights = maxtext["params"]
+    return {
+        "step": maxtext["step"],
+        "params": weights,
+        "outer_opt_state": [{"trace": weights["params"]}, None],
+        "inner_state": twice(maxtext),
+    }
+
+
 def source(layout: Layout) -> dict[str, Any]:
     """The same state in each layout."""
+    if layout is Layout.DILOCO:
+        return replicas()
     return convert_tree(native_nnx(), layout).tree
 
 
@@ -61,7 +87,7 @@ def _said(done: Converted) -> str:
 
 def matrix() -> str:
     """The table of the page."""
-    layouts = [Layout.LINEN, Layout.MAXTEXT, Layout.NNX, Layout.TUNIX, Layout.PARAMS]
+    layouts = [Layout.LINEN, Layout.MAXTEXT, Layout.NNX, Layout.TUNIX, Layout.PARAMS, Layout.DILOCO]
     lines = [
         "| from \\ to | " + " | ".join(layout.value for layout in layouts) + " |",
         "|---" * (len(layouts) + 1) + "|",

@@ -24,8 +24,11 @@ from linen_nnx import (
     Leaves,
     ProblemsError,
     convert,
+    convert_tree,
     validate,
 )
+from linen_nnx import plan as make_plan
+from linen_nnx.schema.plan import NoteCode
 from tests.support.checkpoints import save_item
 from tests.support.entries import Entries, Keys, differences, read, specs, text_of
 
@@ -315,6 +318,38 @@ def test_unstacked_it_has_the_entries_of_a_model_that_was_trained_unstacked(
     options = UNSTACK.model_copy(update={"leaves": leaves})
     convert(tmp_path / "linen", tmp_path / "there", Layout.NNX, options)
     assert specs(read(tmp_path / "there")) == specs(read(tmp_path / "twin"))
+
+
+WHOLE_LEAF: dict[str, Callable[[], Any]] = {
+    "lamb": lambda: optax.lamb(1e-2),
+    "lamb-schedule": lambda: optax.lamb(schedule(), mask=no_vectors),
+    "lars": lambda: optax.lars(1e-2),
+    "lars-schedule": lambda: optax.lars(schedule()),
+    "muon": lambda: optax.contrib.muon(schedule(), ns_steps=1),
+    "clip-lamb": lambda: optax.chain(optax.clip_by_global_norm(1.0), optax.lamb(schedule())),
+    "multi-steps-lars": lambda: optax.MultiSteps(optax.lars(1e-2), 2).gradient_transformation(),
+}
+
+
+TOLD = [(name, side) for name in WHOLE_LEAF for side in ("linen", "nnx") if (name, side) != ("lamb", "nnx")]
+"""An NNX state does not show the empty states that tell lamb at a constant rate from adam."""
+
+
+@pytest.mark.parametrize(("name", "side"), TOLD)
+def test_restacking_is_noted_where_the_optimizer_looks_at_whole_arrays(name: str, side: str) -> None:
+    build = linen_tree if side == "linen" else nnx_tree
+    plan = convert_tree(build(WHOLE_LEAF[name](), params()), options=UNSTACK).plan
+    assert NoteCode.RESTACK_CHANGES_TRAINING in {note.code for note in plan.notes}
+    kept = convert_tree(build(WHOLE_LEAF[name](), params())).plan
+    assert NoteCode.RESTACK_CHANGES_TRAINING not in {note.code for note in kept.notes}
+
+
+def test_restacking_is_noted_of_no_other_optimizer(saved: Saved) -> None:
+    if not saved.case.restacks or saved.case.name in WHOLE_LEAF:
+        return
+    for path in (saved.linen, saved.nnx):
+        notes = make_plan(path, options=UNSTACK).notes
+        assert NoteCode.RESTACK_CHANGES_TRAINING not in {note.code for note in notes}
 
 
 UNLIKE_PARAMETERS: dict[str, Callable[[], Any]] = {

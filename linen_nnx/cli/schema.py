@@ -18,6 +18,7 @@ class Document(StrEnum):
     MAXTEXT = "maxtext"
     PARAMS = "params"
     TUNIX = "tunix"
+    DILOCO = "diloco"
     INSPECTION = "inspection"
     INVENTORY = "inventory"
     PLAN = "plan"
@@ -44,6 +45,7 @@ def run(
 def _model(document: Document) -> type[BaseModel]:
     from linen_nnx import (
         Difference,
+        DilocoTrainState,
         Inspection,
         Inventory,
         LinenTrainState,
@@ -67,6 +69,7 @@ def _model(document: Document) -> type[BaseModel]:
         Document.MAXTEXT: MaxtextTrainState,
         Document.PARAMS: ParamsState,
         Document.TUNIX: TunixTrainState,
+        Document.DILOCO: DilocoTrainState,
         Document.INSPECTION: Inspection,
         Document.INVENTORY: Inventory,
         Document.PLAN: RoutedPlan,

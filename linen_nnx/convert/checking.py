@@ -6,6 +6,7 @@ from linen_nnx.convert.layers.check import layer_gaps, unlike_layers
 from linen_nnx.convert.layouts import AnyState, Lifted, lift, on_disk
 from linen_nnx.convert.moments import moment_problems
 from linen_nnx.schema.inventory import Inventory
+from linen_nnx.schema.ir import inside
 from linen_nnx.schema.problem import Problem
 
 
@@ -25,7 +26,8 @@ def layout_problems(wire: AnyState, problems: list[Problem], inventory: Inventor
 def state_problems(lifted: Lifted) -> list[Problem]:
     """What no conversion can take: moments that do not fit their parameters."""
     state = lifted.state
-    return on_disk([*state.check(), *moment_problems(state)], lifted.form)
+    inner = [] if state.inner is None else [inside(p) for p in moment_problems(state.inner)]
+    return on_disk([*state.check(), *moment_problems(state), *inner], lifted.form)
 
 
 def layer_problems(lifted: Lifted) -> list[Problem]:

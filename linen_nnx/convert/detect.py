@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from linen_nnx.convert.layers.names import GLOBAL, LOCAL, Left, One, read
 from linen_nnx.schema.detection import Against, Detection
+from linen_nnx.schema.diloco import DilocoTrainState
 from linen_nnx.schema.errors import LayoutError
 from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.layout import LayerNames, Layout
@@ -25,8 +26,8 @@ _MODEL_PARTS = frozenset({"decoder", "encoder", "token_embedder"})
 def detect(inventory: Inventory) -> Detection:
     """The layout. Raises `LayoutError` if it is ambiguous or unknown."""
     top = frozenset(inventory.top)
-    if top & _DILOCO:
-        raise _unsupported("DiLoCo's inner and outer states", top & _DILOCO)
+    if top >= _DILOCO:
+        return _found(Layout.DILOCO, "inner_state/ and outer_opt_state/ stand beside params/")
     if top & _LINEN and top & _NNX:
         raise _ambiguous(top)
     if "model" in top:
@@ -111,6 +112,14 @@ def _maxtext_signs(inventory: Inventory) -> list[str]:
     return signs
 
 
+def inner_layout(state: DilocoTrainState) -> Layout:
+    """Whose inner state it is: `maxtext` where NNX shows in it, or in the outer optimizer."""
+    if _maxtext_signs(Inventory.of(state.inner)):
+        return Layout.MAXTEXT
+    levels = {entry.path.names[2] for entry in state.outer_opt_state if len(entry.path) > 3}
+    return Layout.MAXTEXT if levels - {"params"} else Layout.LINEN
+
+
 def _first(inventory: Inventory, sign: Callable[[KeyPath], bool]) -> KeyPath | None:
     return next((entry.path for entry in inventory.entries if sign(entry.path)), None)
 
@@ -141,15 +150,6 @@ def _is_nested_chain(path: KeyPath) -> bool:
 
 def _holds_chain(key: Key) -> bool:
     return isinstance(key, SequenceKey) or key.name in _WRAPPED_CHAINS
-
-
-def _unsupported(what: str, names: frozenset[str]) -> LayoutError:
-    return LayoutError.one(
-        Code.UNSUPPORTED,
-        expected="a train state of one replica",
-        found=f"{what}: {_listed(names)}",
-        hint="its leaves carry a replica axis; convert the synchronised outer model by itself",
-    )
 
 
 def _ambiguous(top: frozenset[str]) -> LayoutError:

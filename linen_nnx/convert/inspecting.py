@@ -71,6 +71,8 @@ def _parts(state: TrainState) -> dict[PartName, list[Leaf]]:
         part = PartName.PARAMS if variable.slot.collection == PARAMS else PartName.AUX
         parts[part].append(variable.leaf)
     parts[PartName.OPTIMIZER].extend(item.leaf for item in state.optimizer)
+    for name, leaves in () if state.inner is None else _parts(state.inner).items():
+        parts[name].extend(leaves)
     return {name: [leaf for leaf in leaves if _from_item(leaf)] for name, leaves in parts.items()}
 
 

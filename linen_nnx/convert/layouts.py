@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
+from linen_nnx.convert.detect import inner_layout
+from linen_nnx.convert.diloco import diloco_holds, lift_diloco, lower_diloco, with_replicas
+from linen_nnx.convert.era_names import aged, old_names, renewed
 from linen_nnx.convert.linen import (
     form_of_linen,
     lift_linen,
@@ -19,8 +22,9 @@ from linen_nnx.convert.maxtext import (
 )
 from linen_nnx.convert.nnx import form_of_nnx, lift_nnx, lower_nnx, nnx_holds
 from linen_nnx.schema.array import EmptyValue
+from linen_nnx.schema.diloco import INNER, DilocoTrainState
 from linen_nnx.schema.inventory import Inventory
-from linen_nnx.schema.ir import Leaf, OptimizerLeaf, Slot, TrainState, Variable, read_address
+from linen_nnx.schema.ir import Leaf, OptimizerLeaf, Slot, TrainState, Variable, outside, read_address
 from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.linen import LinenTrainState
 from linen_nnx.schema.maxtext import MaxtextTrainState
@@ -31,7 +35,9 @@ from linen_nnx.schema.plan import Drop, Note, Write
 from linen_nnx.schema.problem import Problem
 from linen_nnx.schema.wire import Wrapped
 
-AnyState = LinenTrainState | NnxTrainState | MaxtextTrainState | ParamsState | TunixTrainState
+AnyState = (
+    LinenTrainState | NnxTrainState | MaxtextTrainState | ParamsState | TunixTrainState | DilocoTrainState
+)
 """A train state in any wire layout."""
 
 
@@ -79,6 +85,8 @@ def model_of(layout: Layout) -> type[AnyState]:
             return ParamsState
         case Layout.TUNIX:
             return TunixTrainState
+        case Layout.DILOCO:
+            return DilocoTrainState
         case _:
             assert_never(layout)
 
@@ -86,7 +94,23 @@ def model_of(layout: Layout) -> type[AnyState]:
 def lift(
     wire: AnyState, inventory: Inventory, routes: Mapping[KeyPath, str], origin: Origin = Origin.SOURCE
 ) -> Lifted:
-    """To the intermediate representation."""
+    """To the intermediate representation, with today's names."""
+    lifted = _lift(wire, inventory, routes, origin)
+    names = old_names(variable.slot.path for variable in lifted.state.variables)
+    if not names:
+        return lifted
+    state = renewed(lifted.state, names)
+    form = lifted.form.model_copy(update={"old_names": names, "groups": state.groups})
+    if state.inner is not None and form.inner is not None:
+        inner = with_replicas(renewed(state.inner, names), state.groups, state.inner.replicas)
+        state = state.model_copy(update={"inner": inner})
+        form = form.model_copy(update={"inner": form.inner.model_copy(update={"old_names": names})})
+    return Lifted(state, form, lifted.notes)
+
+
+def _lift(
+    wire: AnyState, inventory: Inventory, routes: Mapping[KeyPath, str], origin: Origin = Origin.SOURCE
+) -> Lifted:
     match wire:
         case LinenTrainState():
             state = lift_linen(wire, origin)
@@ -97,6 +121,8 @@ def lift(
         case MaxtextTrainState():
             state = lift_maxtext(wire, routes, origin)
             return Lifted(state, form_of_maxtext(wire, state))
+        case DilocoTrainState():
+            return Lifted(*lift_diloco(wire, inner_layout(wire), routes, origin))
         case _:
             assert_never(wire)
 
@@ -116,12 +142,18 @@ def holder(state: TrainState, form: Form) -> Holds:
         case Layout.MAXTEXT:
             last_used = last_used_position(state.optimizer)
             return lambda item: maxtext_holds(item, form, last_used)
+        case Layout.DILOCO:
+            return lambda item: diloco_holds(item, form)
         case _:
             assert_never(form.layout)
 
 
 def lower(state: TrainState, form: Form) -> Iterator[Write]:
-    """To entries on disk, none in a wrapper yet. Total on a state that the layout holds."""
+    """To entries on disk, under the names of the form's era, none in a wrapper yet.
+
+    Total on a state that the layout holds.
+    """
+    state = aged(state, form.old_names)
     match form.layout:
         case Layout.LINEN:
             return lower_linen(state, form)
@@ -129,6 +161,8 @@ def lower(state: TrainState, form: Form) -> Iterator[Write]:
             return lower_nnx(state, form, nnx_roots(form.layout))
         case Layout.MAXTEXT:
             return lower_maxtext(state, form)
+        case Layout.DILOCO:
+            return lower_diloco(state, form)
         case _:
             assert_never(form.layout)
 
@@ -139,6 +173,8 @@ def on_disk(problems: Iterable[Problem], form: Form) -> list[Problem]:
 
 
 def _place(path: KeyPath, form: Form) -> KeyPath:
+    if (within := outside(path)) is not None and form.inner is not None:
+        return INNER + _place(within, form.inner)
     named = read_address(path)
     if named is None:
         return path

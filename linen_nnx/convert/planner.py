@@ -1,6 +1,7 @@
 """From a source to a checked `Plan`: detect, parse, lift, passes, lower. No array byte is read."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -8,17 +9,19 @@ from linen_nnx.convert.collisions import collisions
 from linen_nnx.convert.framing import nested
 from linen_nnx.convert.layouts import Lifted, examine, lower, on_disk
 from linen_nnx.convert.passes.aside import SetAside
+from linen_nnx.convert.passes.layers import LayersPass
 from linen_nnx.convert.passes.optimizer import Depth, FillChains
 from linen_nnx.convert.passes.params_only import ParamsOnly
-from linen_nnx.convert.passes.runner import Pass, run
+from linen_nnx.convert.passes.runner import Pass, Ran, run
 from linen_nnx.convert.passes.step import StepPass
 from linen_nnx.convert.passes.strays import strays
 from linen_nnx.convert.passes.template import FromTemplate
 from linen_nnx.convert.reading import lift_source
+from linen_nnx.convert.replicas import refuse_rules, run_inner
 from linen_nnx.convert.ruled import FollowRules, MeetSpec, Ruled, rules_of
 from linen_nnx.convert.side import residue_of, side_writes
 from linen_nnx.convert.store.protocol import Source
-from linen_nnx.convert.target import layers_pass, target_form, target_layout
+from linen_nnx.convert.target import layers_pass, target_form, target_of
 from linen_nnx.convert.training import training_notes
 from linen_nnx.convert.wrappers import wrap
 from linen_nnx.schema.array import ArrayValue
@@ -37,21 +40,25 @@ from linen_nnx.schema.rules import Rules
 def plan(source: Source, options: ConversionOptions, template: Source | None = None) -> Plan:
     """The whole conversion as data. Raises `LayoutError`, `ConversionError`."""
     lifted = lift_source(source)
-    layout = target_layout(lifted.form.layout, options)
+    layout, inner = target_of(lifted.form, options)
+    if inner is not None and (options.rules is not None or options.spec is not None):
+        raise refuse_rules()
     ruled = rules_of(lifted, layout, options)
     _refuse_quantised(lifted, layout)
-    against = None if template is None else _lift_template(template, layout)
-    known = against.form if against else _known(source, lifted.form, layout)
-    form = target_form(layout, lifted.form, known, options)
+    against = None if template is None else _lift_template(template, layout, inner)
+    known = against.form if against else _known(source, lifted.form, layout, inner)
+    form = target_form(layout, inner, lifted.form, known, options)
     earlier = () if source.side is None else source.side.residue.origins
     try:
-        if lifted.form.layout is not layout and not _params_only(form, options):
+        if not lifted.form.is_of(layout, inner) and not _params_only(form, options):
             raise_if(strays(lifted.state), ConversionError)
-        ran = run(lifted.state, _passes(lifted, form, earlier, options, against, ruled))
+        ran = _run(_Way(lifted, form, earlier, options, against, ruled))
     except ConversionError as error:
         raise ConversionError(on_disk(error.problems, lifted.form)) from error
     state = ran.state
     raise_if(collisions(state, layout), ConversionError)
+    if state.inner is not None and inner is not None:
+        raise_if(collisions(state.inner, inner), ConversionError)
     _check_step(state, source)
     writes, form, notes = wrap([*lower(state, form)], form, lifted.form, known)
     form = form.model_copy(update={"groups": state.groups})
@@ -83,16 +90,15 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
         raise InvariantError("planning", [problem]) from error
 
 
-def _known(source: Source, form: Form, layout: Layout) -> Form | None:
+def _known(source: Source, form: Form, layout: Layout, inner: Layout | None) -> Form | None:
     """A form of the target's layout that the source itself knows of."""
-    if form.layout is layout:
-        return form
-    return None if source.side is None else source.side.residue.origin(layout)
+    earlier = () if source.side is None else source.side.residue.origins
+    return next((known for known in (form, *earlier) if known.is_of(layout, inner)), None)
 
 
-def _lift_template(template: Source, layout: Layout) -> Lifted:
+def _lift_template(template: Source, layout: Layout, inner: Layout | None) -> Lifted:
     lifted = lift_source(template, origin=Origin.TEMPLATE)
-    if lifted.form.layout is not layout:
+    if not lifted.form.is_of(layout, inner):
         raise ConversionError.one(
             Code.WRONG_KIND,
             expected=f"a template in the target's layout, {layout.value}",
@@ -101,30 +107,56 @@ def _lift_template(template: Source, layout: Layout) -> Lifted:
     return lifted
 
 
-def _passes(
-    lifted: Lifted,
-    form: Form,
-    earlier: Sequence[Form],
-    options: ConversionOptions,
-    template: Lifted | None,
-    ruled: Ruled | None,
-) -> list[Pass]:
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """From a source to a form: all that the passes go by. `earlier` are forms that the state once had."""
+
+    source: Lifted
+    form: Form
+    earlier: Sequence[Form]
+    options: ConversionOptions
+    template: Lifted | None
+    ruled: Ruled | None
+
+
+def _run(way: _Way) -> Ran:
+    """All passes, over the inner state too if there is one and it is kept."""
+    state, form = way.source.state, way.form
+    if state.inner is None or form.inner is None:
+        return run(state, _passes(way))
+    ran = run(state.model_copy(update={"inner": None}), _passes(way))
+    like = None if way.template is None else way.template.state.inner
+    within = run_inner(state.inner, _layers(way), form.inner, way.options, like)
+    return Ran(
+        state=ran.state.model_copy(update={"inner": within.state}),
+        drops=[*ran.drops, *within.drops],
+        notes=[*ran.notes, *within.notes],
+    )
+
+
+def _layers(way: _Way) -> LayersPass:
+    # What an older MaxText run wrote, today's may not read: only a template says that it is wanted so.
+    within = None if way.form.inner is None else way.form.inner.layout
+    imitate = way.template is not None or Layout.MAXTEXT not in (way.form.layout, within)
+    return layers_pass(way.form, way.source.form, way.earlier, way.options, imitate=imitate)
+
+
+def _passes(way: _Way) -> list[Pass]:
+    form, options = way.form, way.options
     partial = _params_only(form, options)
     passes: list[Pass] = [ParamsOnly()] if partial else []
-    if ruled is None:
-        # What an older MaxText run wrote, today's may not read: only a template says that it is wanted so.
-        imitate = template is not None or form.layout is not Layout.MAXTEXT
-        passes.append(layers_pass(form, lifted.form, earlier, options, imitate=imitate))
+    if way.ruled is None:
+        passes.append(_layers(way))
     else:
-        passes.append(FollowRules(ruled, partial=partial, spec=options.spec))
-    if template is not None:
-        passes.append(FromTemplate(template.state))
+        passes.append(FollowRules(way.ruled, partial=partial, spec=options.spec))
+    if way.template is not None:
+        passes.append(FromTemplate(way.template.state))
     if not form.layout.is_nnx:
-        passes.append(FillChains(depth=Depth.ALL if form.layout is Layout.LINEN else Depth.TOP))
+        passes.append(FillChains(depth=Depth.TOP if form.layout is Layout.MAXTEXT else Depth.ALL))
     if form.step is not None:
         passes.append(StepPass(value=form.step))
     if options.spec is not None and not partial:
-        passes.append(MeetSpec(options.spec, Rules() if ruled is None else ruled.rules))
+        passes.append(MeetSpec(options.spec, Rules() if way.ruled is None else way.ruled.rules))
     passes.append(SetAside(form=form, aux=options.aux))
     return passes
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from linen_nnx.convert.diloco import with_replicas
 from linen_nnx.convert.layers.recognise import recount
 from linen_nnx.convert.store.protocol import Side
 from linen_nnx.convert.variables import classify, classify_aux
@@ -20,27 +21,36 @@ def with_side(state: TrainState, side: Side | None) -> TrainState:
         return state
     axis = side.residue.layer_axis
     groups = recount(state.groups, state.variables, [axis] * len(state.groups))
+    state = _with(state.model_copy(update={"groups": groups}), side, inner=False)
+    if state.inner is None:
+        return state
+    within = with_replicas(state.inner, groups, state.inner.replicas)
+    return state.model_copy(update={"inner": _with(within, side, inner=True)})
+
+
+def _with(state: TrainState, side: Side, *, inner: bool) -> TrainState:
     variables, optimizer = list(state.variables), list(state.optimizer)
     for kept in side.residue.kept:
+        if kept.inner is not inner:
+            continue
         leaf = Leaf(value=kept.value, op=Copy(source=Ref(origin=Origin.SIDE, path=kept.path)))
         match kept.address:
             case VariableAddress(slot=slot):
                 variables.append(Variable(slot=slot, leaf=leaf))
             case OptimizerAddress(at=at, mirrors=mirrors):
                 optimizer.append(OptimizerLeaf(at=at, mirrors=mirrors, leaf=leaf))
-    return state.model_copy(
-        update={"variables": tuple(variables), "optimizer": tuple(optimizer), "groups": groups}
-    )
+    return state.model_copy(update={"variables": tuple(variables), "optimizer": tuple(optimizer)})
 
 
 def side_writes(state: TrainState) -> tuple[list[Write], list[Kept]]:
     """Writes into the side item for all that was set aside, and their addresses."""
+    within = () if state.inner is None else state.inner.aside
     writes, kept = [], []
-    for item in state.aside:
+    for item, inner in (*((item, False) for item in state.aside), *((item, True) for item in within)):
         path, address = _address(item)
-        leaf = item.leaf
+        path, leaf = (ROOT / "inner" + path if inner else path), item.leaf
         writes.append(Write(place=Place.SIDE, target=path, value=leaf.value, op=leaf.op))
-        kept.append(Kept(path=path, value=leaf.value, address=address))
+        kept.append(Kept(path=path, value=leaf.value, address=address, inner=inner))
     return writes, kept
 
 
@@ -60,7 +70,8 @@ def residue_of(
     source: Form, earlier: Sequence[Form], state: TrainState, target: Form, kept: Sequence[Kept]
 ) -> Residue:
     """What the target's folder will say."""
-    origins = (source, *(form for form in earlier if form.layout is not source.layout))
+    within = None if source.inner is None else source.inner.layout
+    origins = (source, *(form for form in earlier if not form.is_of(source.layout, within)))
     axes = {g.axis for g in state.groups if g.stacking is LayerStacking.STACKED and g.axis is not None}
     return Residue(
         form=target,
@@ -73,6 +84,8 @@ def residue_of(
 
 def _routes(state: TrainState, target: Form) -> tuple[Route, ...]:
     """Collections that a reader of the target would not find by itself."""
+    if state.inner is not None and target.inner is not None:
+        return _routes(state.inner, target.inner)
     if target.layout is Layout.LINEN:
         return ()
     # Reference weights stand in a root of their own, at the very paths of the parameters.

@@ -5,6 +5,7 @@ from typing import assert_never
 
 from linen_nnx.convert.layers.target import AxisChoice, LayerForm
 from linen_nnx.convert.passes.layers import LayersPass
+from linen_nnx.convert.replicas import diloco_target, refuse_replicas
 from linen_nnx.schema.array import ArraySpec, ArrayValue, DType
 from linen_nnx.schema.errors import ConversionError
 from linen_nnx.schema.layout import Form, LayerNames, LayerStacking, Layout, Leaves
@@ -17,7 +18,17 @@ _LAYER_NAMES = {
     Layout.NNX: LayerNames.NESTED,
     Layout.PARAMS: LayerNames.UNDERSCORE,
     Layout.TUNIX: LayerNames.NESTED,
+    Layout.DILOCO: LayerNames.UNDERSCORE,
 }
+
+
+def target_of(source: Form, options: ConversionOptions) -> tuple[Layout, Layout | None]:
+    """The layout asked for, and that of a DiLoCo state's inner one. Raises `ConversionError`."""
+    if source.layout is Layout.DILOCO:
+        return diloco_target(source, options)
+    if options.to is Layout.DILOCO:
+        raise refuse_replicas()
+    return target_layout(source.layout, options), None
 
 
 def target_layout(source: Layout, options: ConversionOptions) -> Layout:
@@ -48,8 +59,19 @@ def _contradiction(direction: Direction, found: str) -> ConversionError:
     )
 
 
-def target_form(layout: Layout, source: Form, known: Form | None, options: ConversionOptions) -> Form:
+def target_form(
+    layout: Layout, inner: Layout | None, source: Form, known: Form | None, options: ConversionOptions
+) -> Form:
     """`known` is a form of the target's layout: of the template, of the source, or from before."""
+    if inner is None:
+        return _form(layout, source, known, options)
+    before = source if source.inner is None else source.inner
+    within = _form(inner, before, known.inner if known else None, options)
+    around = _form(inner, source, known, options)
+    return around.model_copy(update={"layout": layout, "inner": within, "step": None})
+
+
+def _form(layout: Layout, source: Form, known: Form | None, options: ConversionOptions) -> Form:
     leaves = None
     if layout.is_nnx:
         leaves = options.leaves or (known.leaves if known and known.leaves else Leaves.WRAPPED)
@@ -64,6 +86,7 @@ def target_form(layout: Layout, source: Form, known: Form | None, options: Conve
         field_collections=known.field_collections if known else (),
         odd_moments=known.odd_moments if known else (),
         wrapped=known.wrapped if known else (),
+        old_names=known.old_names if known and layout is Layout.LINEN else (),
         layer_names=_layer_names(layout, source, known, options),
         groups=known.groups if known else (),
         step=known.step if known and known.step else _step(layout),
@@ -103,7 +126,7 @@ def layers_pass(
             cycle=options.layer_cycle,
             like=form.groups,
             once=tuple(group for other in earlier for group in other.groups),
-            layout=form.layout,
+            layout=form.layout if form.inner is None else form.inner.layout,
             imitate=imitate,
         )
     )

@@ -78,6 +78,17 @@ def _named(at: KeyPath, mirrors: Slot | None) -> str:
 
 
 _MODEL, _OPTIMIZER, _MOMENT = AttributeKey("model"), AttributeKey("optimizer"), AttributeKey("moment")
+_INNER = AttributeKey("inner")
+
+
+def inside(problem: Problem) -> Problem:
+    """The problem as one of an inner state."""
+    return problem.model_copy(update={"path": KeyPath((_INNER, *problem.path.keys))})
+
+
+def outside(path: KeyPath) -> KeyPath | None:
+    """The address inside an inner state that `path` names, if it does."""
+    return path[1:] if len(path) and path.keys[0] == _INNER else None
 
 
 def address(slot: Slot) -> KeyPath:
@@ -125,6 +136,10 @@ class TrainState(Model):
     optimizer: tuple[OptimizerLeaf, ...] = ()
     groups: tuple[LayerGroup, ...] = ()
     aside: tuple[Variable | OptimizerLeaf, ...] = ()
+    inner: "TrainState | None" = None
+    """DiLoCo: the state that each replica trains."""
+    replicas: int | None = None
+    """Of such an inner state: the length of the first axis of every array."""
 
     def leaves(self) -> Iterator[Leaf]:
         """Every leaf, once."""
@@ -133,10 +148,18 @@ class TrainState(Model):
         for part in (self.variables, self.optimizer, self.aside):
             for item in part:
                 yield item.leaf
+        if self.inner is not None:
+            yield from self.inner.leaves()
 
     def check(self) -> list[Problem]:
         """Every broken invariant: addresses are unique, the step is a count, moments fit parameters."""
-        return [*self._repeated(), *self._bad_step(), *self._bad_chains(), *self._bad_moments()]
+        return [
+            *self._repeated(),
+            *self._bad_step(),
+            *self._bad_chains(),
+            *self._bad_moments(),
+            *(() if self.inner is None else map(inside, self.inner.check())),
+        ]
 
     def _repeated(self) -> Iterator[Problem]:
         variables = Counter(variable.slot for variable in self.variables)
@@ -150,7 +173,8 @@ class TrainState(Model):
         if self.step is None:
             return
         value = self.step.value
-        if not isinstance(value, ArrayValue) or not value.spec.dtype.is_integer or value.spec.shape:
+        shape = () if self.replicas is None else (self.replicas,)
+        if not isinstance(value, ArrayValue) or not value.spec.dtype.is_integer or value.spec.shape != shape:
             yield Problem(
                 code=Code.WRONG_KIND, path=ROOT / "step", expected="an integer scalar", found=str(value)
             )

@@ -18,6 +18,7 @@ class Layout(StrEnum):
     MAXTEXT = "maxtext"
     PARAMS = "params"
     TUNIX = "tunix"
+    DILOCO = "diloco"
 
     @property
     def is_nnx(self) -> bool:
@@ -125,6 +126,17 @@ class LayerGroup(Model):
         return tuple(dict.fromkeys(slot.path for slot in self.slots))
 
 
+class OldName(StrEnum):
+    """Names of parts of MaxText's models that only Linen runs before the summer of 2026 wrote."""
+
+    MTP_TRANSFORMER = "mtp-transformer"
+    """`mtp_block/mtp_1_transformer_layer`, since then below `mtp_block/mtp_layer_1`."""
+    PIPELINE_STACK = "pipeline-stack"
+    """`layers_per_stage`, since then `pipeline_module/layers/scanned_layers`."""
+    PIPELINE_MOE = "pipeline-moe"
+    """`moe_layers` outside of a pipeline, since then `moe_layers_outside_pipeline`."""
+
+
 class Route(Model):
     """A variable whose Linen collection its NNX path does not tell."""
 
@@ -156,6 +168,15 @@ class Form(Model):
     mixed NNX leaves, and those that stand in a flax box in a Linen state."""
     nested: str | None = None
     """Linen: the key of a dict under which the state stands."""
+    old_names: tuple[OldName, ...] = ()
+    """Names of an earlier era; inside, a state has today's."""
     layer_names: LayerNames | None = None
     groups: tuple[LayerGroup, ...] = ()
     step: ArrayValue | None = None
+    inner: "Form | None" = None
+    """DiLoCo: the form of the replicas' state, whose layout is `linen` or `maxtext`."""
+
+    def is_of(self, layout: Layout, inner: Layout | None) -> bool:
+        """Whether it is of this layout, its inner state too."""
+        within = None if self.inner is None else self.inner.layout
+        return self.layout is layout and within is inner

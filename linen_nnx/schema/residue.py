@@ -9,7 +9,7 @@ from pydantic import Field
 
 from linen_nnx.schema.array import Value
 from linen_nnx.schema.ir import Slot
-from linen_nnx.schema.layout import Form, Layout, Route
+from linen_nnx.schema.layout import Form, Route
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.path import KeyPath
 
@@ -38,6 +38,8 @@ class Kept(Model):
     path: KeyPath
     value: Value
     address: Annotated[VariableAddress | OptimizerAddress, Field(discriminator="kind")]
+    inner: bool = False
+    """Whether it belongs to the state inside a DiLoCo state."""
 
 
 class Residue(Model):
@@ -52,7 +54,3 @@ class Residue(Model):
     layer_axis: int | None = None
     """The axis on which this item's parameters are stacked: its shapes may not prove it."""
     kept: tuple[Kept, ...] = ()
-
-    def origin(self, layout: Layout) -> Form | None:
-        """The form that the state last had in `layout`."""
-        return next((form for form in self.origins if form.layout is layout), None)

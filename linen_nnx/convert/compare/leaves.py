@@ -5,13 +5,14 @@ Nothing is refused here: what cannot be taken apart keeps the name and the shape
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from linen_nnx.convert.layers.names import One, read, unstacked_path
 from linen_nnx.convert.layers.recognise import recount
 from linen_nnx.convert.layers.restack import Restacking, taken_apart
 from linen_nnx.convert.passes.layers import AUX_AXIS
 from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.diloco import INNER
 from linen_nnx.schema.inspection import PartName
 from linen_nnx.schema.ir import PARAMS, REFERENCE, RNGS, Leaf, OptimizerLeaf, Slot, TrainState, Variable
 from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerStacking
@@ -49,10 +50,22 @@ class Named:
 
 def named(state: TrainState, axis: int | None) -> list[Named]:
     """Every leaf of `state`; `axis` is the layer axis of groups whose shapes do not prove it."""
-    apart = _Apart(state, axis)
+    apart = _Apart(state, axis, AUX_AXIS if state.replicas is None else AUX_AXIS + 1)
     step = [Named(PartName.STEP, None, ROOT / "step", None, None, state.step)] if state.step else []
     items = (*state.variables, *state.optimizer, *state.aside)
-    return [*step, *_each_once(items, [list(apart.leaves(item)) for item in items])]
+    found = [*step, *_each_once(items, [list(apart.leaves(item)) for item in items])]
+    if state.inner is not None:
+        found += map(_within, named(state.inner, None if axis is None else axis + 1))
+    return found
+
+
+def _within(leaf: Named) -> Named:
+    """A leaf of the state inside a DiLoCo state. Its step is one of many counters."""
+    if leaf.part is PartName.STEP:
+        return replace(leaf, part=PartName.OPTIMIZER, path=ROOT, field=INNER + leaf.path)
+    field = None if leaf.field is None else INNER + leaf.field
+    layer = None if leaf.layer is None else replace(leaf.layer, group=INNER + leaf.layer.group)
+    return replace(leaf, path=INNER + leaf.path, field=field, layer=layer)
 
 
 def _each_once(items: Sequence[Variable | OptimizerLeaf], found: Sequence[list[Named]]) -> Iterator[Named]:
@@ -90,11 +103,11 @@ def ambiguous(groups: Sequence[LayerGroup]) -> list[LayerGroup]:
 class _Apart:
     """Takes the layers of one state apart."""
 
-    def __init__(self, state: TrainState, axis: int | None) -> None:
+    def __init__(self, state: TrainState, axis: int | None, aux_axis: int) -> None:
         known = [g.axis if g.axis is not None else axis if axis in g.axes else None for g in state.groups]
         groups = recount(state.groups, state.variables, known)
         self._tables = [
-            (_one_by_one(group, on if on is not None else 0), _one_by_one(group, AUX_AXIS))
+            (_one_by_one(group, on if on is not None else 0), _one_by_one(group, aux_axis))
             for group, on in zip(groups, known, strict=True)
             if on is not None or group.stacking is LayerStacking.UNSTACKED
         ]

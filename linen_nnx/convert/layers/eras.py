@@ -70,7 +70,7 @@ def era_in(layout: Layout, before: Era) -> Era:
             return TODAY
         case Layout.LINEN:
             return replace(before, stack=BLOCKS, left=Left.AUTO)
-        case Layout.NNX | Layout.PARAMS | Layout.TUNIX:
+        case Layout.NNX | Layout.PARAMS | Layout.TUNIX | Layout.DILOCO:
             if before.left is not Left.AUTO:
                 return before
             return replace(before, left=Left.STACKED if before.inside is Inside.PARTS else Left.SLOTS)

@@ -26,7 +26,15 @@ DECODERS = frozenset({"decoder", "encoder"})
 """Parents whose layers are a decoder's for certain; elsewhere `layers_2` may be any module's name."""
 TOWERS = frozenset({"vision_encoder", "audio_encoder", "mtp_block"})
 """Parts of a model whose layers are never scanned with the decoder's."""
-PIPELINE = frozenset({"pipeline_module", "layers_per_stage", "scanned_layers", "layers_outside_pipeline"})
+PIPELINE = frozenset(
+    {
+        "pipeline_module",
+        "layers_per_stage",
+        "scanned_layers",
+        "layers_outside_pipeline",
+        "moe_layers_outside_pipeline",
+    }
+)
 """Pipeline stages: stacked by stage and repeat. They are kept as they are."""
 
 _UNDERSCORE = re.compile(rf"({LAYERS}|{DENSE}|{MOE})_(\d+)")

@@ -38,6 +38,7 @@ class LayersPass(Model):
 
     name: str = "layers"
     form: LayerForm
+    aux_axis: int = AUX_AXIS
 
     def apply(self, state: TrainState) -> Passed:
         """Restack every group of the state."""
@@ -47,7 +48,7 @@ class LayersPass(Model):
             problems += unrestackable(state.variables, state.groups)
         if stacking is not LayerStacking.UNSTACKED:
             problems += unlike_layers(state.variables, state.groups)
-        work = _Work(state)
+        work = _Work(state, self.aux_axis)
         if not problems:
             work.restack(state.groups, self.form)
         return Passed(
@@ -57,6 +58,7 @@ class LayersPass(Model):
                 optimizer=tuple(work.optimizer),
                 groups=tuple(work.groups),
                 aside=(*state.aside, *work.apart),
+                replicas=state.replicas,
             ),
             problems=[*problems, *work.problems],
             notes=work.notes(),
@@ -66,7 +68,8 @@ class LayersPass(Model):
 class _Work:
     """The state while its groups are rewritten one by one."""
 
-    def __init__(self, state: TrainState) -> None:
+    def __init__(self, state: TrainState, aux_axis: int) -> None:
+        self._aux_axis = aux_axis
         self._given = state.variables
         self.variables = list(state.variables)
         self.optimizer = list(state.optimizer)
@@ -111,7 +114,7 @@ class _Work:
     def _variables(self, how: Restacking) -> None:
         by_collection, kept = _grouped(self.variables, how, _slot_of, lambda v: v.slot.collection)
         for collection, leaves in by_collection.items():
-            done = restack(leaves, how if collection == PARAMS else _aux(how))
+            done = restack(leaves, how if collection == PARAMS else self._aux(how))
             self.problems.extend(_of_variable(collection, problem) for problem in done.faults)
             kept.extend(_variable(collection, path, leaf) for path, leaf in done.leaves.items())
             if collection == PARAMS:
@@ -134,7 +137,7 @@ class _Work:
                     for path, leaf in leaves.items()
                 )
                 continue
-            done = restack(leaves, how if collection == PARAMS else _aux(how))
+            done = restack(leaves, how if collection == PARAMS else self._aux(how))
             faults = [*done.faults, *done.problems]
             self.problems.extend(_of_moment(at, collection, problem) for problem in faults)
             kept.extend(
@@ -144,6 +147,9 @@ class _Work:
                 for path, leaf in done.leaves.items()
             )
         self.optimizer = kept
+
+    def _aux(self, how: Restacking) -> Restacking:
+        return Restacking(how.before, how.after, self._aux_axis, self._aux_axis)
 
     def notes(self) -> list[Note]:
         """What the user should know."""
@@ -190,10 +196,6 @@ def _mirrored(moment: OptimizerLeaf) -> Slot | None:
 
 def _variable(collection: str, path: KeyPath, leaf: Leaf) -> Variable:
     return Variable(slot=Slot(collection=collection, path=path), leaf=leaf)
-
-
-def _aux(how: Restacking) -> Restacking:
-    return Restacking(how.before, how.after, AUX_AXIS, AUX_AXIS)
 
 
 def _factored(at: KeyPath, slot: Slot, leaf: Leaf) -> Problem:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from linen_nnx.cli import render
-from linen_nnx.cli.options import Axis, Fingerprint, Item, Json, Source, Step
+from linen_nnx.cli.options import Axis, Fingerprint, Item, Json, Source, Step, Workers
 
 NAME = "seal"
 
@@ -17,6 +17,7 @@ def run(
     ] = False,
     fingerprint: Fingerprint = False,
     layer_axis: Axis = None,
+    workers: Workers = None,
     step: Step = None,
     item: Item = None,
     as_json: Json = False,
@@ -28,9 +29,11 @@ def run(
     from linen_nnx.convert.proof.sealing import seal
 
     render.step_taken(path, step, item)
-    done = seal(
-        path, step=step, item=item, overwrite=overwrite, fingerprint=fingerprint, layer_axis=layer_axis
-    )
+    with render.progress() as progress:
+        done = seal(
+            path, step=step, item=item, overwrite=overwrite, fingerprint=fingerprint,
+            layer_axis=layer_axis, workers=workers, progress=progress,
+        )  # fmt: skip
     if as_json:
         render.json(done)
     else:

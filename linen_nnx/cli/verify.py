@@ -7,7 +7,7 @@ import typer
 
 from linen_nnx.cli import render
 from linen_nnx.cli.exits import Exit
-from linen_nnx.cli.options import Item, Json, Source, Step
+from linen_nnx.cli.options import Item, Json, Source, Step, Workers
 from linen_nnx.schema.receipt import Digested
 from linen_nnx.schema.report import Problems
 
@@ -25,6 +25,7 @@ def run(
     restore: Annotated[
         bool, typer.Option("--restore", help="Let orbax restore it in a process of its own, and compare.")
     ] = False,
+    workers: Workers = None,
     step: Step = None,
     item: Item = None,
     as_json: Json = False,
@@ -36,7 +37,10 @@ def run(
     from linen_nnx.convert.proof.verifying import check
 
     render.step_taken(path, step, item)
-    checked = check(path, against, restore=restore, step=step, item=item)
+    with render.progress() as progress:
+        checked = check(
+            path, against, restore=restore, step=step, item=item, workers=workers, progress=progress
+        )
     found = Problems(problems=checked.problems)
     if as_json:
         render.json(found)

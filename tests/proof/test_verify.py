@@ -10,6 +10,7 @@ import pytest
 
 from linen_nnx import ConversionOptions, KeyPath, LayerStacking, Receipt, convert, seal, verify
 from linen_nnx.convert.proof.receipts import read_receipt, write_receipt
+from linen_nnx.convert.proof.verifying import check
 from linen_nnx.schema.digest import LogicalChunks
 from linen_nnx.schema.problem import Code
 from tests.proof.checkpoints import flip
@@ -201,3 +202,20 @@ def test_verify_with_one_thread_finds_what_many_find(storage: Storage, tmp_path:
         if file.is_file() and file.name != "receipt.json":
             flip(file, 5)
     assert verify(item, workers=1) == verify(item, workers=4) != []
+
+
+def test_progress_tells_every_byte_that_is_read(run: Path) -> None:
+    class Told:
+        total, done = 0, 0
+
+        def start(self, total: int) -> None:
+            self.total = total
+
+        def advance(self, nbytes: int) -> None:
+            self.done += nbytes
+
+    told = Told()
+    assert check(run, progress=told).problems == ()
+    sizes = {file: file.stat().st_size for file in (run / "2").rglob("*") if file.is_file()}
+    del sizes[item_of(run) / "linen_nnx" / "receipt.json"]
+    assert told.done == told.total == sum(sizes.values())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from linen_nnx.convert.engine.buffers import Buffers
+from linen_nnx.convert.engine.progress import Progress
 from linen_nnx.schema.errors import StorageError
 
 _WINDOW = 2**20
@@ -51,10 +52,15 @@ def part_digests(array: Any, part_shape: tuple[int, ...]) -> tuple[str, ...]:
 
 
 def digests(
-    regions: Sequence[Region], workers: int | None = None, stop: threading.Event | None = None
+    regions: Sequence[Region],
+    workers: int | None = None,
+    stop: threading.Event | None = None,
+    progress: Progress | None = None,
 ) -> dict[Region, str | Short]:
     """The digest of each region; ends early on `stop`. Holds a window a thread. Raises `StorageError`."""
     buffers = Buffers()
+    if progress is not None:
+        progress.start(sum(region.length for region in set(regions)))
 
     def work(batch: list[Region]) -> dict[Region, str | Short]:
         return {} if stop is not None and stop.is_set() else _batch(batch, buffers)
@@ -63,6 +69,8 @@ def digests(
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         for part in pool.map(work, _batches(regions)):
             found.update(part)
+            if progress is not None:
+                progress.advance(sum(region.length for region in part))
     return found
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from linen_nnx.convert.engine.progress import Progress
 from linen_nnx.convert.proof.covering import (
     StoredFile,
     arrays_of,
@@ -29,7 +30,11 @@ Found = dict[Region, str | Short]
 
 
 def receipt_problems(
-    receipt: Receipt | Seal, location: Location, opened: OrbaxItem | None, workers: int | None = None
+    receipt: Receipt | Seal,
+    location: Location,
+    opened: OrbaxItem | None,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> list[Problem]:
     """Every way in which the state at `location` is not what its receipt says; reads every file once.
 
@@ -38,7 +43,8 @@ def receipt_problems(
     """
     files = _Files(receipt, location)
     arrays = {} if opened is None else arrays_of(opened)
-    found = digests([*files.regions(), *chunk_regions(arrays.values())], workers)
+    regions = [*files.regions(), *chunk_regions(arrays.values())]
+    found = digests(regions, workers, progress=progress)
     problems = list(files.problems(found))
     if opened is not None:
         problems += _entry_problems(receipt, opened)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from linen_nnx.convert.engine.progress import Progress
 from linen_nnx.convert.proof.covering import (
     Address,
     StoredFile,
@@ -41,6 +42,7 @@ def measure(
     *,
     besides: Collection[Path] = (),
     workers: int | None = None,
+    progress: Progress | None = None,
 ) -> Measured:
     """Read what is not `known` yet. Files `besides` are left out. Raises `StorageError`."""
     arrays = arrays_of(item)
@@ -52,7 +54,7 @@ def measure(
         if isinstance(value, Extent) and (array.folder, key) not in known
     ]
     regions = [*unknown, *(region for spans in files.values() for region in spans)]
-    found = hashed(regions, workers)
+    found = hashed(regions, workers, progress)
     return Measured(
         {address: _stored(array, known, found) for address, array in arrays.items()},
         tuple(_file(file, spans, found) for file, spans in files.items()),
@@ -70,10 +72,10 @@ def measure_files(item: OrbaxItem, *, besides: Collection[Path] = ()) -> tuple[F
     return tuple(_file(file, spans, found) for file, spans in files.items())
 
 
-def hashed(regions: list[Region], workers: int | None) -> dict[Region, str]:
+def hashed(regions: list[Region], workers: int | None, progress: Progress | None = None) -> dict[Region, str]:
     """The digest of each region. Raises `StorageError`."""
     found: dict[Region, str] = {}
-    for region, result in digests(regions, workers).items():
+    for region, result in digests(regions, workers, progress=progress).items():
         if isinstance(result, Short):
             raise StorageError(f"cannot read {region.file}: {result.why}")
         found[region] = result

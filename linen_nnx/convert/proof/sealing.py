@@ -7,7 +7,7 @@ from pathlib import Path
 from platform import python_version
 
 from linen_nnx.convert.compare.fingerprint import fingerprint_of
-from linen_nnx.convert.engine.progress import Silent
+from linen_nnx.convert.engine.progress import Progress, Silent
 from linen_nnx.convert.proof.measuring import Measured, measure
 from linen_nnx.convert.proof.receipts import read_receipt, receipt_file, write_receipt
 from linen_nnx.convert.store.location import Location, locate
@@ -47,6 +47,8 @@ def seal(
     overwrite: bool = False,
     fingerprint: bool = False,
     layer_axis: int | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> Receipt | Seal:
     """Write digests of all that a checkpoint holds into its own `linen_nnx/receipt.json`, and nothing else.
 
@@ -68,8 +70,9 @@ def seal(
     raise_if(opened.problems, CheckpointError)
     if opened.side is not None and opened.side.item is not None:
         raise_if(opened.side.item.problems, CheckpointError)
-    content = fingerprint_of(opened, layer_axis, Effort(), Silent()) if fingerprint else None
-    measured = measure(opened, {})
+    effort = Effort(workers=workers)
+    content = fingerprint_of(opened, layer_axis, effort, Silent()) if fingerprint else None
+    measured = measure(opened, {}, workers=workers, progress=progress)
     entries = tuple(_entries(opened, measured))
     if isinstance(earlier, Receipt) and _same(earlier, entries):
         return write_receipt(_renewed(earlier, entries, measured, content), location.item)

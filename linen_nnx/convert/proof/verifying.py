@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from linen_nnx.convert.compare.against import value_problems
+from linen_nnx.convert.engine.progress import Progress
 from linen_nnx.convert.proof.holding import receipt_problems
 from linen_nnx.convert.proof.receipts import read_receipt, receipt_file
 from linen_nnx.convert.restoring import restore_problems
@@ -56,34 +57,44 @@ def check(
     step: int | None = None,
     item: str | None = None,
     workers: int | None = None,
+    progress: Progress | None = None,
 ) -> Checked:
-    """As `verify`."""
+    """As `verify`; `progress` is told of the bytes held against the receipt."""
     try:
         location = locate(Path(path), step, item)
         receipt = read_receipt(location.item)
     except ProblemsError as error:
         return Checked(error.problems)
     location = _whole(location, receipt)
-    problems = _problems(location, receipt, against, restore=restore, workers=workers)
+    opened, problems = _held(location, receipt, workers, progress)
+    if opened is not None and not problems:
+        problems = _beyond(opened, receipt, against, restore=restore, workers=workers)
     return Checked(tuple(problems), receipt)
 
 
-def _problems(
-    location: Location,
+def _held(
+    location: Location, receipt: Receipt | Seal | None, workers: int | None, progress: Progress | None
+) -> tuple[OrbaxItem | None, list[Problem]]:
+    """The item, if it can be opened, and what is wrong by its receipt; without one, by its metadata."""
+    opened, problems = _opened(location, receipt)
+    if receipt is not None:
+        # Files first: what cannot be opened is explained by the file that is damaged.
+        problems = [*receipt_problems(receipt, location, opened, workers, progress), *problems]
+    elif opened is not None:
+        problems = validate(opened)
+    return opened, problems
+
+
+def _beyond(
+    opened: OrbaxItem,
     receipt: Receipt | Seal | None,
     against: Path | str | None,
     *,
     restore: bool,
     workers: int | None,
 ) -> list[Problem]:
-    opened, problems = _opened(location, receipt)
-    if receipt is not None:
-        # Files first: what cannot be opened is explained by the file that is damaged.
-        problems = [*receipt_problems(receipt, location, opened, workers), *problems]
-    elif opened is not None:
-        problems = validate(opened)
-    if opened is None or problems:
-        return problems
+    """What is wrong by more than the receipt; without one, by all that there is."""
+    problems: list[Problem] = []
     if against is not None:
         problems += value_problems(open_item(locate(Path(against))), opened, Effort(workers=workers))
     if restore:
@@ -91,7 +102,7 @@ def _problems(
     if against is None and (receipt is None or receipt.digested is Digested.NEVER):
         problems += _undecodable(opened)
         if not restore:
-            problems.append(_not_sealed(location, receipt))
+            problems.append(_not_sealed(opened.location, receipt))
     return problems
 
 

@@ -49,6 +49,8 @@ from linen_nnx.cli.options import nbytes
 from linen_nnx.cli.schema import Document
 from linen_nnx.convert import converting
 from linen_nnx.convert.converting import convert
+from linen_nnx.convert.store.location import Location
+from linen_nnx.convert.store.orbax_source import open_item
 from linen_nnx.schema.receipt import RECEIPT_FILE
 from linen_nnx.schema.report import Problems
 from linen_nnx.schema.residue import RESIDUE_FILE
@@ -607,6 +609,18 @@ def _dropped(found: Entries, source: Entries, item: Path) -> None:
     assert {str(drop.source.path.names[-1]) for drop in receipt.drops} == {"count", "key"}
 
 
+def _chunks(layers: int) -> Check:
+    """So many layers in a stored chunk of a stack."""
+
+    def check(found: Entries, source: Entries, item: Path) -> None:
+        del found, source
+        arrays = open_item(Location(item=item)).arrays.values()
+        stacks = [stored.zarr.chunk_shape[1] for stored in arrays if stored.name.endswith("wo.kernel.value")]
+        assert set(stacks) == {layers}
+
+    return check
+
+
 KERNEL = "decoder/layers/mlp/wo/kernel"
 NESTED = [f"decoder/layers/{n}/mlp/wo/kernel" for n in range(3)]
 UNDERSCORE = [f"decoder/layers_{n}/mlp/wo/kernel" for n in range(3)]
@@ -643,6 +657,9 @@ OPTIONS: list[tuple[str, str, Check]] = [
     ("stacked", "--params-only", _params_only),
     ("nnx", "--to linen", _kept),
     ("nnx", "--no-keep-aux", _dropped),
+    ("apart", "--scan-layers", _chunks(1)),
+    ("apart", "--scan-layers --chunks source", _chunks(1)),
+    ("apart", "--scan-layers --chunks whole", _chunks(3)),
 ]
 
 

@@ -9,7 +9,7 @@ import typer
 from linen_nnx.convert.rules.reading import read_rules
 from linen_nnx.convert.spec.document import read_spec
 from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout, Leaves
-from linen_nnx.schema.options import Accept, Aux, ConversionOptions, Direction, Parts
+from linen_nnx.schema.options import Accept, Aux, Chunks, ConversionOptions, Direction, Parts
 from linen_nnx.schema.routing import Effort, Transfer
 
 Source = Annotated[
@@ -70,6 +70,14 @@ NoKeepAux = Annotated[
     bool,
     typer.Option(
         "--no-keep-aux", help="Drop what the target layout cannot hold, instead of keeping it aside."
+    ),
+]
+ChunksOption = Annotated[
+    Chunks,
+    typer.Option(
+        "--chunks",
+        help="The target's stored chunks: the source's (a layer's own where layers are stacked; nothing is "
+        "decoded for it), or one whole chunk an array.",
     ),
 ]
 TransferOption = Annotated[
@@ -137,6 +145,7 @@ def conversion(
     spec: Path | None,
     inverse: bool,
     accept: Accept,
+    chunks: Chunks,
 ) -> ConversionOptions:
     """The options as the conversion takes them."""
     if leaves is Leaves.MIXED:
@@ -158,11 +167,12 @@ def conversion(
         inverse=inverse,
         spec=None if spec is None else read_spec(spec),
         accept=accept,
+        chunks=chunks,
     )
 
 
 def spelled(options: ConversionOptions) -> list[str]:
-    """The options as a user types them: the way back from `conversion`."""
+    """The options as a user types them: the way back from `conversion`, but for files of rules and specs."""
     valued = {
         "--to": options.to,
         "--direction": None if options.direction is Direction.AUTO else options.direction,
@@ -170,12 +180,15 @@ def spelled(options: ConversionOptions) -> list[str]:
         "--layer-cycle": options.layer_cycle,
         "--leaves": options.leaves,
         "--layer-names": options.layer_names,
+        "--accept": None if options.accept is Accept.PROVED else options.accept,
+        "--chunks": None if options.chunks is Chunks.SOURCE else options.chunks,
     }
     flags = {
         "--scan-layers": options.stacking is LayerStacking.STACKED,
         "--no-scan-layers": options.stacking is LayerStacking.UNSTACKED,
         "--params-only": options.parts is Parts.PARAMS,
         "--no-keep-aux": options.aux is Aux.DROP,
+        "--inverse": options.inverse,
     }
     typed = [word for name, value in valued.items() if value is not None for word in (name, str(value))]
     return typed + [name for name, given in flags.items() if given]

@@ -2,7 +2,7 @@
 
 from linen_nnx.cli import options as opt
 from linen_nnx.cli import render
-from linen_nnx.schema.options import Accept, Direction
+from linen_nnx.schema.options import Accept, Chunks, Direction
 from linen_nnx.schema.routing import Transfer
 
 NAME = "plan"
@@ -24,6 +24,7 @@ def run(
     accept: opt.AcceptOption = Accept.PROVED,
     params_only: opt.ParamsOnly = False,
     no_keep_aux: opt.NoKeepAux = False,
+    chunks: opt.ChunksOption = Chunks.SOURCE,
     transfer: opt.TransferOption = Transfer.COPY,
     workers: opt.Workers = None,
     memory: opt.Memory = "2GiB",
@@ -36,7 +37,7 @@ def run(
 
     options = opt.conversion(
         to, direction, scan_layers, layer_axis, layer_cycle, leaves, layer_names, params_only, no_keep_aux,
-        rules, spec, inverse, accept,
+        rules, spec, inverse, accept, chunks,
     )  # fmt: skip
     effort = opt.effort(transfer, workers, memory)
     render.step_taken(source, step, item)

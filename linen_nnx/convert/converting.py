@@ -11,6 +11,7 @@ from linen_nnx.convert.compare.sides import unproved
 from linen_nnx.convert.engine.commit import staged, target_problems
 from linen_nnx.convert.engine.execute import Part, execution, parts_of, write_item
 from linen_nnx.convert.engine.journal import fingerprint
+from linen_nnx.convert.engine.memory import most_resident
 from linen_nnx.convert.engine.progress import Progress, Silent
 from linen_nnx.convert.planner import plan as plan_source
 from linen_nnx.convert.proof.custody import custody_of
@@ -37,7 +38,7 @@ from linen_nnx.schema.plan import Note, NoteCode, Place, Plan
 from linen_nnx.schema.problem import Problem
 from linen_nnx.schema.receipt import Receipt, Times
 from linen_nnx.schema.residue import RESIDUE_FILE, SIDE_ITEM
-from linen_nnx.schema.routing import Effort, RoutedPlan
+from linen_nnx.schema.routing import Effort, RoutedPlan, Traffic
 from linen_nnx.version import __version__
 
 
@@ -73,7 +74,7 @@ class Opened:
         raise_if(problems, ConversionError)
         placed = self.location.moved_to(Path(), self.plan.target.layout)
         prefixes = [part.prefix for part in placed.items]
-        self.parts = parts_of(self.plan, self.items, self.item.storage, prefixes)
+        self.parts = parts_of(self.plan, self.items, self.item.storage, prefixes, options.chunks)
 
     def routed(self, effort: Effort) -> RoutedPlan:
         """The plan, with what carrying it out will cost."""
@@ -185,7 +186,7 @@ def convert(
             placed = opened.location.moved_to(folder, layout)
             planned = time.monotonic()
             with _observer(opened, placed, effort, digest=digest) as observer:
-                notes = _write(opened, placed, effort, progress, observer)
+                traffic = _write(opened, placed, effort, progress, observer)
                 write_surroundings(opened.location, placed, opened.plan)
                 wrote = time.monotonic()
                 taken = None if observer is None else observer.result()
@@ -193,8 +194,11 @@ def convert(
             found = measured(written, folder, taken, effort)
             content = fingerprint_of(written, axis, effort, Silent()) if fingerprint else None
             times = _times(began, planned, wrote)
-            notes = [*opened.plan.notes, *notes]
-            done = Done(opened.plan, opened.parts, source_identity, target, options, effort, notes, times)
+            notes = [*opened.plan.notes, *_notes(traffic)]
+            done = Done(
+                opened.plan, opened.parts, source_identity, target, options, effort, notes, times,
+                traffic + Traffic(peak_memory=most_resident()),
+            )  # fmt: skip
             return write_receipt(receipt_of(done, written, found, taken, content), placed.item)
         except OSError as error:
             raise StorageError(str(error)) from error
@@ -242,20 +246,24 @@ def _fingerprint(opened: Opened, options: ConversionOptions) -> str:
 
 def _write(
     opened: Opened, placed: Location, effort: Effort, progress: Progress, observer: Observer | None
-) -> list[Note]:
+) -> Traffic:
     plan, storage = opened.plan, opened.item.storage
     own = placed.item / OWN_FOLDER
-    copied = 0
+    traffic = Traffic()
     for part in opened.parts:
         folder = _folder(part, placed)
         custom = None if part.place is Place.SIDE else opened.item.custom_metadata
         tap = None if observer is None else observer.tap(folder)
-        copied += write_item(part, opened.items, folder, storage, custom, effort, progress, tap)
+        traffic += write_item(part, opened.items, folder, storage, custom, effort, progress, tap)
     if plan.residue is not None:
         own.mkdir(exist_ok=True)
         (own / RESIDUE_FILE).write_text(plan.residue.model_dump_json(), encoding="utf-8")
-    text = f"{copied} data files were copied: the filesystem would not link them"
-    return [Note(code=NoteCode.COPIED_NOT_LINKED, text=text)] if copied else []
+    return traffic
+
+
+def _notes(traffic: Traffic) -> list[Note]:
+    text = f"{traffic.unlinked_files} data files were copied: the filesystem would not link them"
+    return [Note(code=NoteCode.COPIED_NOT_LINKED, text=text)] if traffic.unlinked_files else []
 
 
 def _check_written(plan: Plan, placed: Location) -> OrbaxItem:

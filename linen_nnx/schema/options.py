@@ -45,6 +45,15 @@ class Accept(StrEnum):
     """Or they are numbered, and go in their order."""
 
 
+class Chunks(StrEnum):
+    """How the arrays of the target are cut into stored chunks."""
+
+    SOURCE = "source"
+    """As those of the source, a layer's own where layers are stacked: no byte is decoded for it."""
+    WHOLE = "whole"
+    """One an array. What comes in more chunks is decoded."""
+
+
 class ConversionOptions(Model):
     """Options of `plan` and `convert`. None means: as the source has it, or the layout's default."""
 
@@ -65,3 +74,4 @@ class ConversionOptions(Model):
     spec: Spec | None = None
     """What the target must be; without rules, they are inferred from it."""
     accept: Accept = Accept.PROVED
+    chunks: Chunks = Chunks.SOURCE

@@ -18,7 +18,7 @@ from linen_nnx.schema.ops import Op
 from linen_nnx.schema.options import ConversionOptions
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Drop, Note, Place
-from linen_nnx.schema.routing import Effort, Route
+from linen_nnx.schema.routing import Effort, Route, Traffic
 
 RECEIPT_FILE = "receipt.json"
 
@@ -106,6 +106,7 @@ class Receipt(Model):
     nbytes: int
     """Bytes of arrays written, in memory."""
     times: Times
+    traffic: Traffic
     plan_digest: str
     """SHA-256 of the plan's JSON."""
     drops: tuple[Drop, ...]

@@ -96,6 +96,32 @@ class Execution(Model):
         return max(0, self.file_bytes - self.referenced)
 
 
+class Traffic(Model):
+    """What a conversion really moved, to be held against its `Execution`."""
+
+    referenced: int = 0
+    """Stored bytes that arrived with their data files."""
+    copied: int = 0
+    """Bytes of the data files that were copied."""
+    linked: int = 0
+    """Bytes of the data files that were linked."""
+    unlinked_files: int = 0
+    """Data files that were copied though links were asked for."""
+    moved: int = 0
+    """Stored bytes that were moved one by one."""
+    decoded: int = 0
+    """Bytes of arrays, in memory, that were decoded and encoded anew."""
+    resumed: int = 0
+    """Bytes of arrays, in memory, that an earlier run had finished."""
+    peak_memory: int = 0
+    """Most bytes that the process ever had resident, which may be from before the conversion."""
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        """Of both; the larger peak."""
+        both = {name: getattr(self, name) + getattr(other, name) for name in Traffic.model_fields}
+        return Traffic(**{**both, "peak_memory": max(self.peak_memory, other.peak_memory)})
+
+
 class RoutedPlan(Plan):
     """A plan with its execution."""
 

@@ -22,10 +22,12 @@ from linen_nnx.convert.store.location import Location
 from linen_nnx.convert.store.orbax_source import open_item
 from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.schema.ops import Concat, Copy, MoveAxis, Op, Origin, Ref, Split, Stack, Take, refs, result
+from linen_nnx.schema.options import Chunks
 from linen_nnx.schema.orbax_metadata import OCDBT_MANIFEST
 from linen_nnx.schema.path import ROOT
 from linen_nnx.schema.plan import Place, Write
 from linen_nnx.schema.routing import Effort
+from linen_nnx.schema.zarr import ZarrV2, ZarrV3
 from tests.support.checkpoints import Storage, random_leaf, tree_of
 from tests.support.entries import Keys
 
@@ -232,7 +234,23 @@ def opened(folder: Path) -> Items:
     return {Origin.SOURCE: item}
 
 
-def write(ops: Mapping[str, Op], source: Path, target: Path, effort: Effort | None = None) -> Settled:
+def codec_of(zarr: ZarrV2 | ZarrV3) -> object:
+    """How chunks are encoded, whatever their shape."""
+    if isinstance(zarr, ZarrV2):
+        return (zarr.model_extra or {}).get("compressor")
+    (sharding,) = zarr.codecs
+    settings = sharding["configuration"]
+    assert isinstance(settings, dict)
+    return settings["codecs"]
+
+
+def write(
+    ops: Mapping[str, Op],
+    source: Path,
+    target: Path,
+    effort: Effort | None = None,
+    chunks: Chunks = Chunks.SOURCE,
+) -> Settled:
     """Let the engine write `ops` into an item at `target`, in the storage form of the source."""
     items = opened(source)
     item = items[Origin.SOURCE]
@@ -241,7 +259,7 @@ def write(ops: Mapping[str, Op], source: Path, target: Path, effort: Effort | No
         Write(target=KeyPath.of(*name.split(".", 1)), value=result(op, lambda ref: values[ref.path]), op=op)
         for name, op in ops.items()
     ]
-    settled = settle([route(one, items, item.storage) for one in writes], item.storage)
+    settled = settle([route(one, items, item.storage, chunks) for one in writes], item.storage)
     part = Part(Place.ITEM, ROOT, settled)
     write_item(part, items, target, item.storage, None, effort or Effort(), Silent())
     return settled

@@ -1,17 +1,21 @@
 """The engine's small parts: codecs, buffers, waves, metadata of chunked arrays."""
 
 import random
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorstore as ts
 
+from linen_nnx.convert.engine.buffers import Buffers
 from linen_nnx.convert.engine.codec import bound, chunk_codec, chunk_nbytes, crc32c
-from linen_nnx.convert.engine.run import peak, waves
-from linen_nnx.convert.store.target_arrays import fresh_zarr
+from linen_nnx.convert.engine.run import Work, peak, waves
+from linen_nnx.convert.engine.sink import Sink
+from linen_nnx.convert.store.target_arrays import fresh_zarr, recoded
 from linen_nnx.schema.array import ArraySpec, DType
 from linen_nnx.schema.routing import Effort
-from linen_nnx.schema.zarr import parse_zarr, zarr_json
+from linen_nnx.schema.zarr import ZarrV3, parse_zarr, zarr_json
 
 
 def test_crc32c_is_castagnoli() -> None:
@@ -56,6 +60,18 @@ def test_a_damaged_chunk_is_refused(zarr_format: int) -> None:
         codec.decode(memoryview(whole), memoryview(bytearray(255)))
 
 
+@dataclass(frozen=True)
+class Costing:
+    """A unit that only costs."""
+
+    cost: int
+    keys: tuple[str, ...] = ()
+    nbytes: int = 0
+
+    def run(self, sink: Sink, buffers: Buffers) -> None:
+        raise NotImplementedError
+
+
 def test_units_run_on_as_many_threads_as_memory_allows() -> None:
     rng = random.Random(0)
     costs = [rng.randrange(1, 200) for _ in range(500)]
@@ -66,7 +82,9 @@ def test_units_run_on_as_many_threads_as_memory_allows() -> None:
         assert threads == 4 or (threads + 1) * min(costs[at] for at in positions) > 256
         seen += positions
     assert sorted(seen) == list(range(500))
-    assert peak(costs, Effort(memory=400, workers=4)) <= 400
+    units = [Costing(cost) for cost in costs]
+    assert peak(Work(units, 0), Effort(memory=256, workers=4)) <= 256
+    assert peak(Work(units, 50), Effort(memory=306, workers=4)) <= 306
 
 
 def test_codecs_that_are_not_ours_are_left_to_tensorstore() -> None:
@@ -74,3 +92,44 @@ def test_codecs_that_are_not_ours_are_left_to_tensorstore() -> None:
     for change in ({"compressor": {"id": "blosc"}}, {"order": "F"}, {"filters": [{"id": "delta"}]}):
         assert chunk_codec(zarr.model_copy(update=change)) is None
     assert parse_zarr(b'{"zarr_format":2,"shape":[4],"chunks":[4],"dtype":"<f4"}').chunk_shape == (4,)
+
+
+V2 = [{"id": "zstd", "level": 7}, {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1}, None]
+V3: list[list[dict[str, Any]]] = [
+    [{"name": "bytes", "configuration": {"endian": "big"}}],
+    [{"name": "transpose", "configuration": {"order": [1, 0]}}, {"name": "bytes"}, {"name": "gzip"}],
+    [{"name": "bytes"}, {"name": "blosc", "configuration": {"typesize": 2, "cname": "lz4"}}],
+]
+
+
+@pytest.mark.parametrize("dtype", [DType.INT8, DType.FLOAT32, DType.BFLOAT16], ids=str)
+@pytest.mark.parametrize("at", range(3))
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_what_is_cast_keeps_its_codec(zarr_format: int, at: int, dtype: DType) -> None:
+    fresh = fresh_zarr(ArraySpec(shape=(4, 6), dtype=DType.INT16), zarr_format, (2, 6))
+    codec = {"compressor": V2[at]} if zarr_format == 2 else {"codecs": tuple(V3[at])}
+    cast = recoded(fresh.model_copy(update=codec), dtype)
+    assert (cast.spec.dtype, cast.chunk_shape) == (dtype, (2, 6))
+    if isinstance(cast, ZarrV3):
+        assert [codec["name"] for codec in cast.codecs] == [codec["name"] for codec in V3[at]]
+    else:
+        assert (cast.model_extra or {})["compressor"] == V2[at]
+    driver = "zarr" if zarr_format == 2 else "zarr3"
+    spec = {"driver": driver, "kvstore": "memory://", "metadata": zarr_json(cast)}
+    array = ts.open(spec, create=True, context=ts.Context()).result()
+    array[...] = 1
+    assert np.asarray(array, np.float32).sum() == 24
+
+
+def test_a_codec_that_depends_on_the_dtype_is_not_kept() -> None:
+    for zarr in (
+        fresh_zarr(ArraySpec(shape=(4,), dtype=DType.INT16), 2, (4,)).model_copy(
+            update={"filters": [{"id": "delta", "dtype": "<i2"}]}
+        ),
+        fresh_zarr(ArraySpec(shape=(4,), dtype=DType.INT16), 3, (4,)).model_copy(
+            update={"codecs": ({"name": "numcodecs.delta"},)}
+        ),
+    ):
+        assert recoded(zarr, DType.INT32) == fresh_zarr(
+            ArraySpec(shape=(4,), dtype=DType.INT32), zarr.zarr_format, (4,)
+        )

@@ -1,5 +1,6 @@
 """An interrupted conversion goes on where it stopped, or starts anew; it never mixes two."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -81,6 +82,32 @@ def test_another_source_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     convert(other, target, options=APART)
     assert left(target) == []
     assert verify(target, other) == []
+
+
+def test_what_a_killed_run_replaced_is_kept_until_the_new_target_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = linen(tmp_path / "source", Storage()), tmp_path / "target"
+    convert(source, target, options=APART)
+    rename = os.rename
+
+    def killed_between(before: Path, after: Path) -> None:
+        if after == target:
+            raise Killed
+        rename(before, after)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", killed_between)
+        with pytest.raises(Killed):
+            convert(source, target, options=APART, overwrite=True)
+    assert not target.exists()
+    (old,) = (folder for folder in left(target) if folder.name.endswith("-target"))
+    kept = old.rename(tmp_path / "kept")
+    assert verify(kept, source) == []
+    kept.rename(old)
+    convert(source, target, options=APART)
+    assert left(target) == []
+    assert verify(target, source) == []
 
 
 def test_a_killed_process_leaves_no_target_and_a_rerun_finishes(tmp_path: Path) -> None:

@@ -5,14 +5,27 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from linen_nnx.convert.engine import routes
-from linen_nnx.schema.ops import Copy, Op, Ref, Stack, Take
+from linen_nnx.schema.array import DType
+from linen_nnx.schema.ops import Cast, Copy, Op, Ref, Stack, Take
+from linen_nnx.schema.options import Chunks
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.routing import Carriage, Effort, Route, Transfer
 from tests.engine.conftest import Sources
-from tests.engine.states import LAYERS, Written, conversions, expected, in_one_data_file, restored, write
+from tests.engine.states import (
+    LAYERS,
+    WIDTH,
+    Written,
+    codec_of,
+    conversions,
+    expected,
+    in_one_data_file,
+    restored,
+    write,
+)
 from tests.support.checkpoints import STORAGES, Storage, files_of
 
 CASES = [Written(storage, chunks) for storage in STORAGES for chunks in ("whole", "small", "sharded")]
@@ -108,3 +121,35 @@ def test_values_are_moved_where_most_of_a_file_would_be_dead(sources: Sources, t
     settled = write(most, source, tmp_path / "whole")
     assert Carriage.VALUE not in {write.carriage for write in settled.writes}
     assert settled.sparse == 0
+
+
+@pytest.mark.parametrize("storage", STORAGES, ids=str)
+def test_one_chunk_an_array_on_request(storage: Storage, sources: Sources, tmp_path: Path) -> None:
+    written = Written(storage, "small")
+    source, ops = sources(written), conversions(written)
+    settled = write(ops, source, tmp_path / "target", chunks=Chunks.WHOLE)
+    for made in settled.writes:
+        zarr = made.array.zarr
+        assert zarr.chunk_shape == zarr.read_chunk_shape == tuple(max(1, size) for size in zarr.shape)
+        before = made.sources[0].zarr
+        assert (made.route is Route.REFERENCE) <= (before.chunk_shape == before.shape)
+        assert codec_of(zarr) == codec_of(before)
+    assert restored(tmp_path / "target") == expected(restored(source), ops)
+
+
+@pytest.mark.parametrize("storage", STORAGES, ids=str)
+def test_a_cast_keeps_the_chunks_and_the_codec(storage: Storage, sources: Sources, tmp_path: Path) -> None:
+    source = sources(Written(storage, "small"))
+    whole = Copy(source=Ref(path=KeyPath.of("scan", "int16")))
+    layers = {
+        f"{n}.int32": Take(of=Cast(of=whole, dtype=DType.INT32), axis=1, index=n) for n in range(LAYERS)
+    }
+    settled = write(layers, source, tmp_path / "target")
+    for made in settled.writes:
+        before = made.sources[0].zarr
+        assert made.array.zarr.chunk_shape == (before.chunk_shape[0], before.chunk_shape[2])
+        assert codec_of(made.array.zarr) == codec_of(before)
+    found = restored(tmp_path / "target")
+    _, shape, data = restored(source)["scan.int16"]
+    stack = np.frombuffer(data, np.int16).reshape(shape).astype(np.int32)
+    assert found == {name: ("int32", (4, WIDTH), stack[:, n].tobytes()) for n, name in enumerate(layers)}

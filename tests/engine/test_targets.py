@@ -15,6 +15,7 @@ from orbax.checkpoint.experimental import v1
 
 from linen_nnx import ConversionOptions, LayerStacking, Layout, convert, plan, verify
 from linen_nnx.convert.store.keyvalue import ocdbt_spec
+from linen_nnx.schema.options import Chunks
 from linen_nnx.schema.plan import NoteCode
 from linen_nnx.schema.routing import Effort, Route, Transfer
 from tests.support.checkpoints import STORAGES, Storage, save_run
@@ -108,3 +109,23 @@ def test_links_that_became_copies_are_said(tmp_path: Path, monkeypatch: pytest.M
     receipt = convert(source, tmp_path / "target", options=STACKED, effort=Effort(transfer=Transfer.LINK))
     assert NoteCode.COPIED_NOT_LINKED in {note.code for note in receipt.notes}
     assert verify(tmp_path / "target", source) == []
+
+
+@pytest.mark.parametrize("storage", STORAGES, ids=str)
+@pytest.mark.parametrize("transfer", Transfer, ids=str)
+def test_a_plan_foretells_the_bytes_that_are_moved(
+    storage: Storage, transfer: Transfer, tmp_path: Path
+) -> None:
+    source, effort = linen(tmp_path / "source", storage), Effort(transfer=transfer)
+    targets = {"stacked": STACKED, "whole": STACKED.model_copy(update={"chunks": Chunks.WHOLE})}
+    for name, options in targets.items():
+        foretold = plan(source, options=options, effort=effort).execution
+        done = convert(source, tmp_path / name, options=options, effort=effort).traffic
+        assert (done.referenced, done.moved, done.decoded) == (
+            foretold.referenced,
+            foretold.moved,
+            foretold.decoded,
+        )
+        brought = (done.copied, done.linked) if transfer is Transfer.COPY else (done.linked, done.copied)
+        assert brought == (foretold.file_bytes, 0)
+        assert done.peak_memory > 0

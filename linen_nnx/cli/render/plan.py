@@ -9,7 +9,7 @@ from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.ops import Cast, Concat, Copy, Fill, MoveAxis, Op, Split, Stack, Take
 from linen_nnx.schema.plan import Write
 from linen_nnx.schema.receipt import Digested, Receipt, Seal
-from linen_nnx.schema.routing import Execution, RoutedPlan, Transfer
+from linen_nnx.schema.routing import Execution, RoutedPlan, Traffic, Transfer
 
 
 def plan(made: RoutedPlan) -> None:
@@ -75,10 +75,20 @@ def receipt(done: Receipt) -> None:
         f"{done.written} entries, {done.kept_aside} kept aside, {len(done.drops)} dropped, "
         f"{size(done.nbytes)} in {done.times.total:.1f} s"
     )
+    print(_moved(done.traffic))
     _content(done)
     if done.digested is Digested.NEVER:
         say("note: no digests were taken; `linen-nnx seal` takes them later")
     say(f"hint: linen-nnx verify {done.target} --against {done.source}")
+
+
+def _moved(traffic: Traffic) -> str:
+    """What `execution` foretold, as it was."""
+    return (
+        f"stored bytes: {size(traffic.referenced)} by reference, {size(traffic.moved)} moved one by one; "
+        f"{size(traffic.decoded)} decoded; {size(traffic.copied)} copied, {size(traffic.linked)} linked; "
+        f"memory {size(traffic.peak_memory)}"
+    )
 
 
 def sealed(done: Receipt | Seal, path: Path) -> None:

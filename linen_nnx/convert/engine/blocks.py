@@ -7,11 +7,12 @@ import numpy as np
 
 from linen_nnx.convert.engine.buffers import Buffers
 from linen_nnx.convert.engine.chunks import Index
+from linen_nnx.convert.engine.codec import chunk_nbytes
 from linen_nnx.convert.engine.encoding import encoded_chunk, raw
+from linen_nnx.convert.engine.reader import Reader
 from linen_nnx.convert.engine.regions import Region, Regions
 from linen_nnx.convert.engine.routes import Routed
 from linen_nnx.convert.engine.sink import Sink
-from linen_nnx.convert.store.source_arrays import Items
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Block:
     """The chunk at `index` of the array that a write makes."""
 
     write: Routed
-    items: Items
+    reader: Reader
     index: Index
 
     @property
@@ -45,11 +46,11 @@ class Block:
 
     @property
     def cost(self) -> int:
-        """What is read (a chunk or more of each source), made, and encoded."""
-        return 4 * self.nbytes
+        """What is read (a chunk of a source at least), made, and encoded."""
+        return 4 * self.nbytes + max((chunk_nbytes(s.zarr) for s in self.write.sources), default=0)
 
     def run(self, sink: Sink, buffers: Buffers) -> None:
         """Read the regions that it needs, make it, encode and write it."""
-        made = np.asarray(Regions(self.items).read(self.write.write.op, self.region), order="C")
+        made = np.asarray(Regions(self.reader).read(self.write.write.op, self.region), order="C")
         sink.tap.elements(self.keys[0], raw(made))
         sink.put(self.keys[0], encoded_chunk(made, self.write.array.zarr, buffers))

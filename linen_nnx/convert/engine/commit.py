@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from linen_nnx.convert.engine.journal import claim, sweep
-from linen_nnx.convert.store.location import TEMPORARY
+from linen_nnx.convert.engine.journal import REPLACED, claim, clear_replaced, sweep
 from linen_nnx.schema.errors import StorageError
 from linen_nnx.schema.problem import Code, Problem
 
@@ -70,7 +69,7 @@ def staged(target: Path, digest: str, items: Callable[[Path], Sequence[Path]]) -
 def _rename(folder: Path, target: Path) -> None:
     old = None
     if target.exists():
-        old = target.parent / f"{TEMPORARY}{target.name}-old-{uuid.uuid4().hex[:8]}"
+        old = target.parent / f"{REPLACED}{uuid.uuid4().hex[:8]}-{target.name}"
         os.rename(target, old)
     try:
         os.rename(folder, target)
@@ -79,8 +78,7 @@ def _rename(folder: Path, target: Path) -> None:
             os.rename(old, target)
         raise StorageError(f"cannot rename {folder} to {target}: {error}") from error
     _sync_one(target.parent)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
+    clear_replaced(target)
 
 
 def _sync(folder: Path) -> None:

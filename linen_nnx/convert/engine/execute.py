@@ -8,16 +8,17 @@ from linen_nnx.convert.engine.ocdbt_target import write_database
 from linen_nnx.convert.engine.plain_target import write_folders
 from linen_nnx.convert.engine.progress import Progress
 from linen_nnx.convert.engine.routes import Routed, Settled, route, settle
-from linen_nnx.convert.engine.run import peak, units_of
+from linen_nnx.convert.engine.run import peak, work_of
 from linen_nnx.convert.engine.tap import Tap, Untapped
 from linen_nnx.convert.store.orbax_sink import write_item_files
 from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.errors import StorageError
+from linen_nnx.schema.options import Chunks
 from linen_nnx.schema.orbax_metadata import StorageForm
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Place, Plan, Write
-from linen_nnx.schema.routing import Carriage, Effort, Execution, Route, RoutedWrite
+from linen_nnx.schema.routing import Carriage, Effort, Execution, Route, RoutedWrite, Traffic
 
 _START = 72 * 2**20
 """Resident bytes of a process that has imported what a conversion needs."""
@@ -34,7 +35,9 @@ class Part:
     settled: Settled
 
 
-def parts_of(plan: Plan, items: Items, storage: StorageForm, prefixes: Sequence[KeyPath]) -> tuple[Part, ...]:
+def parts_of(
+    plan: Plan, items: Items, storage: StorageForm, prefixes: Sequence[KeyPath], chunks: Chunks
+) -> tuple[Part, ...]:
     """The writes of each item of a target, with their routes; `prefixes` are those of the items."""
     parts = []
     for prefix in prefixes:
@@ -46,14 +49,14 @@ def parts_of(plan: Plan, items: Items, storage: StorageForm, prefixes: Sequence[
                 for write in writes
                 if write.target.startswith(prefix)
             ]
-        parts.append(Part(Place.ITEM, prefix, _settled(writes, items, storage)))
+        parts.append(Part(Place.ITEM, prefix, _settled(writes, items, storage, chunks)))
     if plan.side_writes:
-        parts.append(Part(Place.SIDE, KeyPath(), _settled(plan.side_writes, items, storage)))
+        parts.append(Part(Place.SIDE, KeyPath(), _settled(plan.side_writes, items, storage, Chunks.SOURCE)))
     return tuple(parts)
 
 
-def _settled(writes: Sequence[Write], items: Items, storage: StorageForm) -> Settled:
-    return settle([route(write, items, storage) for write in writes], storage)
+def _settled(writes: Sequence[Write], items: Items, storage: StorageForm, chunks: Chunks) -> Settled:
+    return settle([route(write, items, storage, chunks) for write in writes], storage)
 
 
 def execution(plan: Plan, parts: Sequence[Part], items: Items, effort: Effort) -> Execution:
@@ -70,7 +73,7 @@ def execution(plan: Plan, parts: Sequence[Part], items: Items, effort: Effort) -
         return sum(write.nbytes for write in said if write.carriage is carriage)
 
     decoded = [w.write.value for w, _ in writes.values() if w.route is Route.DECODE]
-    work = [[unit.cost for unit in units_of(part.settled.writes, items)] for part in parts]
+    held = [peak(work_of(part.settled.writes, items, effort), effort) for part in parts]
     return Execution(
         effort=effort,
         writes=tuple(said),
@@ -80,7 +83,7 @@ def execution(plan: Plan, parts: Sequence[Part], items: Items, effort: Effort) -
         files=len(files),
         file_bytes=sum(files.values()),
         sparse_files=sum(part.settled.sparse for part in parts),
-        peak_memory=_START + _LEAF * len(writes) + max((peak(costs, effort) for costs in work), default=0),
+        peak_memory=_START + _LEAF * len(writes) + max(held, default=0),
     )
 
 
@@ -103,8 +106,8 @@ def write_item(
     effort: Effort,
     progress: Progress,
     tap: Tap | None = None,
-) -> int:
-    """Write one item into `folder`; how many files had to be copied, not linked. Raises `StorageError`.
+) -> Traffic:
+    """Write one item into `folder`; what that moved. Raises `StorageError`.
 
     `tap` sees every chunk that is made or moved by itself.
     """
@@ -112,12 +115,12 @@ def write_item(
     settled = part.settled
     try:
         write_arrays = write_database if storage.ocdbt else write_folders
-        copied = write_arrays(settled, items, folder, effort, progress.advance, tap or Untapped())
+        traffic = write_arrays(settled, items, folder, effort, progress.advance, tap or Untapped())
         progress.advance(_nbytes(w for w in settled.writes if w.carriage is Carriage.FILE))
         write_item_files(folder, storage, [write.entry for write in settled.writes], custom_metadata)
     except (OSError, ValueError) as error:
         raise StorageError(f"cannot write {folder}: {error}") from error
-    return copied
+    return traffic
 
 
 def _nbytes(writes: Iterable[Routed]) -> int:

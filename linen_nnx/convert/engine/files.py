@@ -6,20 +6,20 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from linen_nnx.schema.routing import Transfer
+from linen_nnx.schema.routing import Traffic, Transfer
 
 _AT_ONCE = 256 * 2**20
 _NO_COPY = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
 _NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP}
 
 
-def bring(files: Iterable[tuple[Path, Path]], transfer: Transfer, threads: int) -> int:
-    """Put each first file at the place of the second; how many were copied where links were asked for."""
+def bring(files: Iterable[tuple[Path, Path]], transfer: Transfer, threads: int) -> Traffic:
+    """Put each first file at the place of the second."""
     with ThreadPoolExecutor(threads) as pool:
-        return sum(pool.map(lambda pair: _bring(pair[0], pair[1], transfer), list(files)))
+        return sum(pool.map(lambda pair: _bring(pair[0], pair[1], transfer), list(files)), Traffic())
 
 
-def _bring(source: Path, target: Path, transfer: Transfer) -> bool:
+def _bring(source: Path, target: Path, transfer: Transfer) -> Traffic:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     # A link to a link would be one: the file itself is meant.
@@ -27,22 +27,23 @@ def _bring(source: Path, target: Path, transfer: Transfer) -> bool:
     if transfer is Transfer.LINK:
         try:
             os.link(real, target)
-            return False
+            return Traffic(linked=real.stat().st_size)
         except OSError as error:
             if error.errno not in _NO_LINK:
                 raise
-    _copy(real, target)
-    return transfer is Transfer.LINK
+    return Traffic(copied=_copy(real, target), unlinked_files=int(transfer is Transfer.LINK))
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Durable when it returns."""
+def _copy(source: Path, target: Path) -> int:
+    """How many bytes; durable when it returns."""
     reading = os.open(source, os.O_RDONLY)
     try:
         writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
-            _copy_bytes(reading, writing, os.fstat(reading).st_size)
+            size = os.fstat(reading).st_size
+            _copy_bytes(reading, writing, size)
             os.fsync(writing)
+            return size
         finally:
             os.close(writing)
     finally:

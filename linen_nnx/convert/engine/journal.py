@@ -21,6 +21,8 @@ from linen_nnx.convert.store.location import TEMPORARY
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.orbax_metadata import OCDBT_MANIFEST
 
+REPLACED = f"{TEMPORARY}replaced-"
+"""Prefix of a target that another took the place of; it is the only copy until that has its name."""
 JOURNAL = ".linen-nnx-journal.json"
 """In a temporary folder until it is committed."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -67,6 +69,8 @@ def fingerprint(text: str, folders: Iterable[Path]) -> str:
 def claim(target: Path, digest: str) -> Claim:
     """The folder that an earlier run of this very conversion left, or a new one. Raises `OSError`."""
     journal = Journal(digest=digest, boot=_BOOT.read_text().strip() if _BOOT.is_file() else "")
+    if target.exists():
+        clear_replaced(target)
     resumed = None
     for folder in _left(target):
         lock = _locked(folder)
@@ -85,6 +89,14 @@ def claim(target: Path, digest: str) -> Claim:
     fcntl.flock(lock, fcntl.LOCK_EX)
     os.write(lock, journal.model_dump_json().encode())
     return Claim(folder, lock)
+
+
+def clear_replaced(target: Path) -> None:
+    """Remove what an earlier run of this target replaced, and did not live to remove."""
+    name = re.compile(re.escape(REPLACED) + "[0-9a-f]{8}-" + re.escape(target.name))
+    for child in target.parent.iterdir():
+        if name.fullmatch(child.name) and not (child / JOURNAL).exists():
+            shutil.rmtree(child, ignore_errors=True)
 
 
 def sweep(folder: Path, items: Sequence[Path]) -> None:

@@ -8,30 +8,34 @@ from pathlib import Path
 from linen_nnx.convert.engine.database import commit
 from linen_nnx.convert.engine.files import bring
 from linen_nnx.convert.engine.routes import Routed, Settled
-from linen_nnx.convert.engine.run import run_units, units_of, workers_of
+from linen_nnx.convert.engine.run import run, work_of, workers_of
 from linen_nnx.convert.engine.sink import PARTS, DataFileSink
 from linen_nnx.convert.engine.tap import Tap
 from linen_nnx.convert.store.extents import Extent, StoredValue
 from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.convert.store.target_arrays import metadata_document
-from linen_nnx.schema.routing import Carriage, Effort
+from linen_nnx.schema.routing import Carriage, Effort, Traffic
 
 
 def write_database(
     settled: Settled, items: Items, folder: Path, effort: Effort, advance: Callable[[int], None], tap: Tap
-) -> int:
-    """All arrays of an item; how many files were copied where links were asked for."""
+) -> Traffic:
+    """All arrays of an item, and what that moved."""
     if all(write.entry.array is None for write in settled.writes):
-        return 0
+        return Traffic()
     with closing(DataFileSink(folder, tap)) as sink:
-        run_units(units_of(settled.writes, items), sink, effort, advance)
+        worked = run(work_of(settled.writes, items, effort), sink, effort, advance)
     files = [(source / name, folder / name) for source, name in settled.files]
-    copied = bring(files, effort.transfer, workers_of(effort))
-    values = {**sink.values, **dict(_references(settled.writes)), **dict(_documents(settled.writes))}
+    brought = bring(files, effort.transfer, workers_of(effort))
+    references = dict(_references(settled.writes))
+    values = {**sink.values, **references, **dict(_documents(settled.writes))}
     _drop_unused(folder, {value.file for value in values.values() if isinstance(value, Extent)})
     commit(folder, values)
     shutil.rmtree(folder / PARTS)
-    return copied
+    referenced = sum(
+        value.length if isinstance(value, Extent) else len(value) for value in references.values()
+    )
+    return worked + brought + Traffic(referenced=referenced)
 
 
 def _references(writes: Sequence[Routed]) -> Iterator[tuple[str, StoredValue]]:

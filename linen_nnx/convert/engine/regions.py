@@ -7,8 +7,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from linen_nnx.convert.engine.evaluate import NumpyArrays, numpy_dtype
-from linen_nnx.convert.store.read import open_array
-from linen_nnx.convert.store.source_arrays import Items
+from linen_nnx.convert.engine.reader import Reader
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.ops import (
     Cast,
@@ -31,16 +30,16 @@ Region = tuple[slice, ...]
 
 @dataclass(frozen=True, slots=True)
 class Regions:
-    """The regions of what ops make of the arrays of `items`."""
+    """The regions of what ops make of the arrays that `reader` reads."""
 
-    items: Items
+    reader: Reader
 
     def read(self, op: Op, region: Region) -> Any:
         """The region as a numpy array. Raises `ConversionError` where a cast would change a value."""
         arrays = NumpyArrays()
         match op:
             case Copy(source=source):
-                return self._open(source)[region].read().result()
+                return self.reader.read(source, region)
             case Take(of=of, axis=axis, index=index):
                 whole = self.read(of, (*region[:axis], slice(index, index + 1), *region[axis:]))
                 return arrays.take(whole, axis, 0)
@@ -77,14 +76,11 @@ class Regions:
 
     def _shape(self, op: Op) -> tuple[int, ...]:
         def value(ref: Ref) -> ArrayValue:
-            return ArrayValue(spec=self.items[ref.origin].arrays[ref.path].zarr.spec)
+            return ArrayValue(spec=self.reader.stored(ref).zarr.spec)
 
         made = result(op, value)
         assert isinstance(made, ArrayValue)
         return made.spec.shape
-
-    def _open(self, ref: Ref) -> Any:
-        return open_array(self.items[ref.origin].arrays[ref.path])
 
 
 def _ranged(region: Region, axis: int, first: int, end: int) -> Region:

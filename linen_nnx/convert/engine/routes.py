@@ -13,6 +13,7 @@ from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.convert.store.target_arrays import TargetArray, target_array
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.ops import Copy, Ref, refs
+from linen_nnx.schema.options import Chunks
 from linen_nnx.schema.orbax_metadata import StorageForm
 from linen_nnx.schema.plan import Write
 from linen_nnx.schema.routing import Carriage, Route
@@ -63,7 +64,7 @@ class Routed:
         return nbytes, extents
 
 
-def route(write: Write, items: Items, storage: StorageForm) -> Routed:
+def route(write: Write, items: Items, storage: StorageForm, chunks: Chunks = Chunks.SOURCE) -> Routed:
     """The route of one write into an item of `storage`; how bytes travel is settled by `settle`."""
     if not isinstance(write.value, ArrayValue):
         entry = TargetEntry(write.target, write.value, None)
@@ -74,6 +75,9 @@ def route(write: Write, items: Items, storage: StorageForm) -> Routed:
 
     array = target_array(write.op, stored, storage.zarr_format)
     chunked = by_chunk(write.op, stored, storage.zarr_format)
+    if chunks is Chunks.WHOLE:
+        array = array.in_one_chunk()
+        chunked = chunked if chunked is not None and chunked.zarr == array.zarr else None
     sources = tuple(map(stored, dict.fromkeys(refs(write.op))))
     if chunked is None:
         entry = TargetEntry(write.target, write.value, array)

@@ -4,33 +4,50 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 
 from linen_nnx.convert.engine.blocks import Block
 from linen_nnx.convert.engine.buffers import Buffers
+from linen_nnx.convert.engine.reader import Reader
 from linen_nnx.convert.engine.routes import Routed
 from linen_nnx.convert.engine.sink import Sink
-from linen_nnx.convert.engine.units import Unit, moves, splits, splittable
+from linen_nnx.convert.engine.units import Move, Unit, moves, splits, splittable
 from linen_nnx.convert.store.source_arrays import Items
-from linen_nnx.schema.ops import Ref
-from linen_nnx.schema.routing import Carriage, Effort, Route
+from linen_nnx.schema.ops import Ref, refs
+from linen_nnx.schema.routing import Carriage, Effort, Route, Traffic
 from linen_nnx.schema.zarr import chunk_grid
 
 
-def units_of(writes: Sequence[Routed], items: Items) -> list[Unit]:
-    """All work on values: what is moved one by one, and what is decoded."""
+@dataclass(frozen=True, slots=True)
+class Work:
+    """All that is to be done on values."""
+
+    units: Sequence[Unit]
+    cache: int
+    """Bytes of decoded chunks that are kept for the next unit that needs them."""
+
+
+def work_of(writes: Sequence[Routed], items: Items, effort: Effort) -> Work:
+    """What is moved one by one, and what is decoded."""
     units: list[Unit] = []
     together: defaultdict[tuple[Ref, int], list[Routed]] = defaultdict(list)
+    made: list[Routed] = []
     for write in writes:
         if write.route is Route.DECODE:
             if (whole := splittable(write)) is not None:
                 together[whole].append(write)
             else:
-                units.extend(Block(write, items, index) for index in chunk_grid(write.array.zarr))
+                made.append(write)
         elif write.carriage is Carriage.VALUE:
             units.extend(moves(write))
     for (_, axis), layers in together.items():
         units.extend(splits(layers, axis))
-    return units
+    sources = {source.path: source.zarr.spec.nbytes for write in made for source in write.sources}
+    reader = Reader(items, cache := min(effort.memory // 4, sum(sources.values())))
+    # One after the other what reads the same array.
+    for write in sorted(made, key=lambda write: str(next(refs(write.write.op), ""))):
+        units.extend(Block(write, reader, index) for index in chunk_grid(write.array.zarr))
+    return Work(units, cache)
 
 
 def workers_of(effort: Effort) -> int:
@@ -47,23 +64,32 @@ def waves(costs: Sequence[int], budget: int, workers: int) -> Iterator[tuple[int
     yield from sorted(by_threads.items())
 
 
-def peak(costs: Sequence[int], effort: Effort) -> int:
-    """The bytes that `run_units` will hold at most."""
-    if not costs:
+def peak(work: Work, effort: Effort) -> int:
+    """The bytes that `run` will hold at most."""
+    if not work.units:
         return 0
-    found = waves(costs, effort.memory, workers_of(effort))
-    return max(sum(costs[at] for at in wave[:threads]) for threads, wave in found)
+    costs = [unit.cost for unit in work.units]
+    found = waves(costs, effort.memory - work.cache, workers_of(effort))
+    return work.cache + max(sum(costs[at] for at in wave[:threads]) for threads, wave in found)
 
 
-def run_units(units: Sequence[Unit], sink: Sink, effort: Effort, advance: Callable[[int], None]) -> None:
+def run(work: Work, sink: Sink, effort: Effort, advance: Callable[[int], None]) -> Traffic:
     """Run all units whose keys are not stored yet. Raises `OSError`, `ValueError`, `ConversionError`."""
+    units = work.units
+    if not units:
+        return Traffic()
     done = sink.finished()
     for unit in units:
         if done.issuperset(unit.keys):
             advance(unit.nbytes)
     left = [unit for unit in units if not done.issuperset(unit.keys)]
-    for threads, wave in waves([unit.cost for unit in left], effort.memory, workers_of(effort)):
+    for threads, wave in waves([unit.cost for unit in left], effort.memory - work.cache, workers_of(effort)):
         _run_wave([left[at] for at in wave], threads, sink, advance)
+    return Traffic(
+        moved=sum(unit.cost for unit in left if isinstance(unit, Move)),
+        decoded=sum(unit.nbytes for unit in left if not isinstance(unit, Move)),
+        resumed=sum(unit.nbytes for unit in units) - sum(unit.nbytes for unit in left),
+    )
 
 
 def _run_wave(units: Sequence[Unit], threads: int, sink: Sink, advance: Callable[[int], None]) -> None:

@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any
 
+from linen_nnx.convert.engine.reader import Reader
 from linen_nnx.convert.engine.regions import Regions
 from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.schema.array import ArraySpec, ArrayValue
@@ -29,7 +30,7 @@ def from_disk(write: Write, live: Any, items: Items) -> Any:
     Raises `StorageError`. A typed key, which is a few words, is read at once.
     """
     assert isinstance(write.value, ArrayValue)
-    spec, regions = write.value.spec, Regions(items)
+    spec, regions = write.value.spec, Regions(Reader(items, cache=0))
     try:
         if spec.key_impl is not None:
             return _key(regions.read(write.op, _whole(spec)), spec.key_impl, live)

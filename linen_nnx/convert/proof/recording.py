@@ -18,7 +18,7 @@ from linen_nnx.schema.digest import ChunkDigests, LogicalChunks
 from linen_nnx.schema.options import ConversionOptions
 from linen_nnx.schema.plan import Note, Plan
 from linen_nnx.schema.receipt import NO_DIGEST, Digested, Identity, Receipt, Recorded, Times
-from linen_nnx.schema.routing import Effort, Route
+from linen_nnx.schema.routing import Effort, Route, Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Done:
     effort: Effort
     notes: Sequence[Note]
     times: Times
+    traffic: Traffic
 
 
 def measured(written: OrbaxItem, staged: Path, taken: Taken | None, effort: Effort) -> Measured:
@@ -84,6 +85,7 @@ def receipt_of(
         effort=done.effort,
         nbytes=sum(w.value.spec.nbytes for w in plan.writes if isinstance(w.value, ArrayValue)),
         times=done.times,
+        traffic=done.traffic,
         plan_digest=hashlib.sha256(plan.model_dump_json().encode()).hexdigest(),
         drops=plan.drops,
         notes=tuple(done.notes),

@@ -39,8 +39,11 @@ class Opener(Protocol):
         ...
 
 
-def open_array(stored: StoredArray) -> Any:
-    """Open a stored array on its known metadata; nothing is read. Raises `StorageError`."""
+def open_array(stored: StoredArray, context: Any = None) -> Any:
+    """Open a stored array on its known metadata; nothing is read. Raises `StorageError`.
+
+    A `context` of tensorstore's may keep decoded chunks: what was written before it was opened is not seen.
+    """
     import tensorstore as ts
 
     if isinstance(stored.store, Opener):
@@ -52,7 +55,9 @@ def open_array(stored: StoredArray) -> Any:
     driver = "zarr" if stored.zarr.zarr_format == 2 else "zarr3"
     spec = {"driver": driver, "kvstore": kvstore, "metadata": zarr_json(stored.zarr)}
     try:
-        return ts.open(spec, open=True, assume_metadata=True).result()
+        return ts.open(
+            spec, open=True, assume_metadata=True, context=context, recheck_cached_data="open"
+        ).result()
     except ValueError as error:
         raise StorageError(f"cannot open {stored.name}: {error}") from error
 

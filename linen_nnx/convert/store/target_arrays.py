@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from linen_nnx.convert.store.read import StoredArray
+from linen_nnx.convert.store.recast import recast
 from linen_nnx.schema.array import ArraySpec, ArrayValue, DType
 from linen_nnx.schema.ops import (
     Cast,
@@ -50,6 +51,11 @@ class TargetArray:
         )
         return TargetArray(zarr, change(self.write_shape), self.sharding)
 
+    def in_one_chunk(self) -> "TargetArray":
+        """The whole as one stored chunk."""
+        whole = _chunk(self.zarr.shape)
+        return TargetArray(self.zarr.reshaped(self.zarr.shape, whole, whole), whole, self.sharding)
+
 
 def target_array(op: Op, stored: Callable[[Ref], StoredArray], zarr_format: int) -> TargetArray:
     """The storage of the array that `op` makes, in an item of `zarr_format`."""
@@ -68,9 +74,7 @@ def target_array(op: Op, stored: Callable[[Ref], StoredArray], zarr_format: int)
             return _piece(target_array(of, stored, zarr_format), axis, count)
         case Cast(of=of, dtype=dtype):
             inner = target_array(of, stored, zarr_format)
-            spec = ArraySpec(shape=inner.zarr.shape, dtype=dtype)
-            fresh = fresh_zarr(spec, zarr_format, inner.zarr.chunk_shape)
-            return TargetArray(fresh, inner.write_shape, inner.sharding)
+            return TargetArray(recoded(inner.zarr, dtype), inner.write_shape, inner.sharding)
         case Fill(value=ArrayValue(spec=spec)):
             return TargetArray(fresh_zarr(spec, zarr_format, _chunk(spec.shape)), spec.shape, None)
         case Fill(value=value):
@@ -140,6 +144,21 @@ def _sized(array: TargetArray, axis: int, resize: Callable[[int], int], longer: 
 
 def _chunk(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(max(1, size) for size in shape)
+
+
+def recoded(zarr: ZarrV2 | ZarrV3, dtype: DType) -> ZarrV2 | ZarrV3:
+    """The same chunks and codec for another dtype; orbax's own where the codec is made for the old one."""
+    fresh = fresh_zarr(ArraySpec(shape=zarr.shape, dtype=dtype), zarr.zarr_format, zarr.chunk_shape)
+    if isinstance(zarr, ZarrV2):
+        extra = zarr.model_extra or {}
+        kept: dict[str, Any] = {name: extra[name] for name in ("compressor", "order") if name in extra}
+        kept["dimension_separator"] = zarr.dimension_separator
+        return fresh if extra.get("filters") else fresh.model_copy(update=kept)
+    codecs = recast(zarr.codecs, dtype.itemsize)
+    if codecs is None:
+        return fresh
+    kept = {"codecs": codecs, "chunk_key_encoding": zarr.chunk_key_encoding}
+    return fresh.model_copy(update=kept)
 
 
 def fresh_zarr(spec: ArraySpec, zarr_format: int, chunk: tuple[int, ...]) -> ZarrV2 | ZarrV3:

@@ -24,7 +24,7 @@ from linen_nnx import (
     verify,
 )
 from linen_nnx.convert.memory import convert_tree
-from linen_nnx.schema.plan import Plan
+from linen_nnx.schema.plan import DropRule, Plan
 from tests.support.checkpoints import save_item, tree_of
 from tests.support.entries import Keys, flat, path_of, read, text_of
 from tests.support.families import FAMILIES, MTP, Family, Shapes, entries
@@ -107,6 +107,24 @@ def test_layers_on_the_first_axis_are_restacked_and_found_bit_for_bit(name: str)
     for source, target in ON_THE_FIRST_AXIS:
         lines, _ = converted(FAMILIES[name], source, target, 0)
         assert lines == [], (source, target)
+
+
+@pytest.mark.parametrize(
+    ("source", "form"),
+    [
+        (("linen", "stacked"), "stacked"),
+        (("linen", "stacked"), "underscore"),
+        (("nnx", "nested"), "underscore"),
+        (("maxtext", "nested"), "underscore"),
+    ],
+)
+def test_weights_alone_are_the_whole_model_and_all_else_is_dropped_by_name(source: Form, form: str) -> None:
+    family = replace(FAMILIES["deepseek4"], aux={})
+    stacking = LayerStacking.UNSTACKED if form == "underscore" else None
+    options = ConversionOptions(to=Layout.PARAMS, leaves=Leaves.BARE, stacking=stacking)
+    lines, plan = converted(family, source, ("params", form), 1, options)
+    assert lines == []
+    assert {drop.rule for drop in plan.drops} == {DropRule.PARAMS_ONLY}
 
 
 @pytest.mark.parametrize("layout", ["linen", "nnx", "maxtext"])

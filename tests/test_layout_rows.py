@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from linen_nnx import Layout, convert, inspect, validate, verify
+from tests.support import golden
 from tests.support.checkpoints import random_tree, save_run
 from tests.support.entries import differences, read
 from tests.support.small import STACKED, Specs, below, linen, model, native, with_entries, without
@@ -197,6 +198,7 @@ ROWS = [
     one("params-below-base", wrapped(below(STACKED, "base")), Layout.PARAMS),
     # Tunix
     Row("tunix", tunix(NESTED), Layout.TUNIX),
+    *(Row(name, golden.load(name).items, Layout.TUNIX) for name in golden.names() if "tunix" in name),
     Row("tunix-below-base", tunix(NESTED, "base"), Layout.TUNIX),
     # adapters
     one(

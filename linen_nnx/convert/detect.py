@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from linen_nnx.convert.layers.names import GLOBAL, LOCAL, Left, One, read
+from linen_nnx.convert.quantised import quantised_signs
 from linen_nnx.schema.detection import Against, Detection
 from linen_nnx.schema.diloco import DilocoTrainState
 from linen_nnx.schema.errors import LayoutError
@@ -25,6 +26,12 @@ _MODEL_PARTS = frozenset({"decoder", "encoder", "token_embedder"})
 
 def detect(inventory: Inventory) -> Detection:
     """The layout. Raises `LayoutError` if it is ambiguous or unknown."""
+    found = _detect(inventory)
+    signs = quantised_signs(entry.path for entry in inventory.entries)
+    return found.model_copy(update={"evidence": (*found.evidence, *signs)}) if signs else found
+
+
+def _detect(inventory: Inventory) -> Detection:
     top = frozenset(inventory.top)
     if top >= _DILOCO:
         return _found(Layout.DILOCO, "inner_state/ and outer_opt_state/ stand beside params/")

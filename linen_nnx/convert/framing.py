@@ -17,6 +17,7 @@ paths on disk. The readers of the layouts see only what flax 0.12 itself would h
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from linen_nnx.convert.quantised import FROZEN
 from linen_nnx.schema.array import ArrayValue, Empty, EmptyValue, Value
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.ir import BESIDE, Leaf, OptimizerLeaf, TrainState, is_beside
@@ -262,7 +263,7 @@ def _holds_nnx(state: Framed) -> bool:
 
 
 def _without_sown(state: Framed) -> Framed:
-    """NNX stores no sequences: only what a forward pass sowed is a tuple of arrays."""
+    """NNX stores no sequences: only what a forward pass sowed is a tuple of arrays, and AQT's scales."""
     if not _holds_nnx(state):
         return state
 
@@ -271,6 +272,7 @@ def _without_sown(state: Framed) -> Framed:
             isinstance(at.path.keys[-1], SequenceKey)
             and isinstance(at.value, ArrayValue)
             and not at.path.startswith(_OPTIMIZER)
+            and FROZEN not in at.path
         )
 
     return _without(state, is_sown, DropRule.SOWN, "values that a forward pass sowed stand in tuples")

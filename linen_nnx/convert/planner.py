@@ -16,6 +16,7 @@ from linen_nnx.convert.passes.runner import Pass, Ran, run
 from linen_nnx.convert.passes.step import StepPass
 from linen_nnx.convert.passes.strays import strays
 from linen_nnx.convert.passes.template import FromTemplate
+from linen_nnx.convert.quantised import refuse_quantised
 from linen_nnx.convert.reading import lift_source
 from linen_nnx.convert.replicas import refuse_rules, run_inner
 from linen_nnx.convert.ruled import FollowRules, MeetSpec, Ruled, rules_of
@@ -31,7 +32,7 @@ from linen_nnx.schema.ir import RNGS, TrainState, is_beside
 from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.ops import Cast, Copy, Origin, Ref, refs
 from linen_nnx.schema.options import Aux, ConversionOptions, Parts
-from linen_nnx.schema.path import DictKey, KeyPath
+from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Input, Note, NoteCode, Plan, Write
 from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.rules import Rules
@@ -44,7 +45,7 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
     if inner is not None and (options.rules is not None or options.spec is not None):
         raise refuse_rules()
     ruled = rules_of(lifted, layout, options)
-    _refuse_quantised(lifted, layout)
+    refuse_quantised((v.slot.path for v in lifted.state.variables), lifted.form, layout, options)
     against = None if template is None else _lift_template(template, layout, inner)
     known = against.form if against else _known(source, lifted.form, layout, inner)
     form = target_form(layout, inner, lifted.form, known, options)
@@ -163,22 +164,6 @@ def _passes(way: _Way) -> list[Pass]:
 
 def _params_only(form: Form, options: ConversionOptions) -> bool:
     return options.parts is Parts.PARAMS or form.layout is Layout.PARAMS
-
-
-_FROZEN = DictKey("qrhs")
-
-
-def _refuse_quantised(lifted: Lifted, layout: Layout) -> None:
-    """AQT's frozen weights are composites that the two frameworks lay out differently."""
-    frozen = [v.slot.path for v in lifted.state.variables if _FROZEN in v.slot.path]
-    if frozen and lifted.form.layout is not layout:
-        raise ConversionError.one(
-            Code.UNSUPPORTED,
-            path=frozen[0],
-            expected=f"plain parameters, to convert to {layout.value}",
-            found=f"{len(frozen)} leaves of quantised weights (AQT)",
-            hint="convert the state that it was quantised from, and quantise that again",
-        )
 
 
 def _check_step(state: TrainState, source: Source) -> None:

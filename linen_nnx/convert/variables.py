@@ -12,7 +12,7 @@ from functools import lru_cache
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.inventory import Entry
 from linen_nnx.schema.ir import PARAMS, RNGS, UNKNOWN
-from linen_nnx.schema.path import ROOT, Key, KeyPath
+from linen_nnx.schema.path import ROOT, DictKey, Key, KeyPath
 from linen_nnx.schema.plan import Note, NoteCode
 
 BATCH_STATS = "batch_stats"
@@ -26,6 +26,14 @@ _NAMED = {"tid2eid": "Tid2EidVar"}
 _GATE_BIAS = ("gate", "bias")
 """DeepSeek 4's router bias: a parameter until August 2026, a variable of its own class since."""
 MOE_BIAS = "MoEBiasVar"
+AQT = "aqt"
+"""AQT's frozen weights, which stand below `qrhs`: weights, but stacked on the first axis."""
+_FROZEN = DictKey("qrhs")
+_FP8 = frozenset(
+    f"{what}_{kind}" for what in ("input", "kernel", "output_grad") for kind in ("scale", "amax_history")
+)
+"""What a float8 product keeps of its operands, updated by their gradients."""
+_FP8_COLLECTION = "_overwrite_with_gradient"
 _PAIRS = {"count": "key", "key": "count"}
 """The two fields of a stream."""
 
@@ -53,6 +61,10 @@ def classify(model: Sequence[Entry], trained: set[KeyPath], known: Mapping[KeyPa
             collections[path] = PARAMS
         elif _is_statistic(path, names):
             collections[path] = BATCH_STATS
+        elif _FROZEN in path:
+            collections[path] = AQT
+        elif trained and len(path) > 1 and path[-1].name in _FP8 and path[-2].name.startswith("Fp8"):
+            collections[path] = _FP8_COLLECTION
         elif path.names[-1:] and path.names[-1] in _NAMED:
             collections[path] = _NAMED[path.names[-1]]
         elif trained and path.names[-2:] == _GATE_BIAS:

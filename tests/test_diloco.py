@@ -72,6 +72,9 @@ def test_a_state_of_replicas_is_told_and_valid(layout: str, tmp_path: Path) -> N
     found = inspect(item)
     assert found.detection is not None
     assert (found.detection.layout, found.problems) == (Layout.DILOCO, ())
+    assert f"{REPLICAS} replicas, each a state of the layout {layout}" in found.detection.evidence
+    fields = {str(field.at) for field in found.mirrors}
+    assert fields == {"[0]/trace", "inner_state/[0]/mu", "inner_state/[0]/nu"}
     assert [group.count for group in found.groups] == [2, 3]
     assert validate(item) == []
 

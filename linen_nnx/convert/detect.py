@@ -34,7 +34,7 @@ def detect(inventory: Inventory) -> Detection:
 def _detect(inventory: Inventory) -> Detection:
     top = frozenset(inventory.top)
     if top >= _DILOCO:
-        return _found(Layout.DILOCO, "inner_state/ and outer_opt_state/ stand beside params/")
+        return _diloco(DilocoTrainState.read(inventory))
     if top & _LINEN and top & _NNX:
         raise _ambiguous(top)
     if "model" in top:
@@ -117,6 +117,21 @@ def _maxtext_signs(inventory: Inventory) -> list[str]:
     if path := _first(inventory, _is_nested_chain):
         signs.append(f"a nested optimizer chain is a dict of digits, as at {path}")
     return signs
+
+
+def _diloco(state: DilocoTrainState) -> Detection:
+    within = inner_layout(state)
+    return Detection(
+        layout=Layout.DILOCO,
+        evidence=(
+            "inner_state/ and outer_opt_state/ stand beside params/",
+            f"{state.replicas} replicas, each a state of the layout {within.value}",
+        ),
+        against=(
+            Against(layout=Layout.LINEN, reason="a state of one replica has no inner_state/"),
+            Against(layout=Layout.NNX, reason="there is no model/ at the root"),
+        ),
+    )
 
 
 def inner_layout(state: DilocoTrainState) -> Layout:

@@ -1,12 +1,14 @@
 """Describe a checkpoint from its metadata."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from linen_nnx.convert.reading import lift_source, read_entries
 from linen_nnx.convert.store.location import locate
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
 from linen_nnx.schema.array import ArrayValue, EmptyValue
+from linen_nnx.schema.diloco import INNER
 from linen_nnx.schema.errors import ProblemsError
 from linen_nnx.schema.inspection import DTypeCount, Inspection, MirrorField, Part, PartName
 from linen_nnx.schema.ir import PARAMS, Leaf, TrainState
@@ -44,7 +46,7 @@ def inspect(path: Path | str, *, step: int | None = None, item: str | None = Non
             "parts": tuple(_part(name, leaves) for name, leaves in parts.items()),
             "dtypes": _dtypes(parts),
             "groups": lifted.state.groups,
-            "mirrors": _mirrors(lifted.state),
+            "mirrors": (*_mirrors(lifted.state), *_inner_mirrors(lifted.state)),
             "notes": lifted.notes,
             "kept_aside": 0 if opened.side is None else len(opened.side.residue.kept),
         }
@@ -100,6 +102,12 @@ def _dtypes(parts: dict[PartName, list[Leaf]]) -> tuple[DTypeCount, ...]:
         DTypeCount(part=part, dtype=dtype, arrays=count, nbytes=nbytes[part, dtype])
         for (part, dtype), count in arrays.items()
     )
+
+
+def _inner_mirrors(state: TrainState) -> Iterator[MirrorField]:
+    """Those of the state inside a DiLoCo state, by their places in the whole."""
+    for field in () if state.inner is None else _mirrors(state.inner):
+        yield field.model_copy(update={"at": INNER + field.at})
 
 
 def _mirrors(state: TrainState) -> tuple[MirrorField, ...]:

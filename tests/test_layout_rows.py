@@ -23,6 +23,11 @@ KEYS: Specs = {
     ("decoder", "dropout", "rngs", "count"): "uint32[]",
     ("decoder", "dropout", "rngs", "key"): "key<unsafe_rbg>[]",
 }
+BRIDGE: Specs = {
+    ("decoder", "to_nnx__rngs", "default", "count"): "uint32[]",
+    ("decoder", "to_nnx__rngs", "default", "key"): "uint32[2]",
+}
+"""Streams of a Linen module that stands in an NNX one."""
 ADAPTERS: Specs = {
     ("decoder", "layers", "mlp", "wo", "kernel_lora_a"): "float32[8,3,2]",
     ("decoder", "layers", "mlp", "wo", "kernel_lora_b"): "float32[2,3,6]",
@@ -153,11 +158,9 @@ ROWS = [
     one(
         "nnx-of-other-variables",
         with_entries(
-            BARE,
+            {**BARE, **below(BRIDGE, "model")},
             model__norm__mean="float32[5]",
             model__norm__var="float32[5]",
-            model__decoder__to_nnx__rngs__default__key="uint32[2]",
-            model__decoder__to_nnx__rngs__default__count="uint32[]",
             model__decoder__counter="int32[]",
         ),
         Layout.NNX,
@@ -170,6 +173,20 @@ ROWS = [
         Layout.MAXTEXT,
         renewed=True,
     ),
+    one(
+        "maxtext-of-june-with-leftovers",
+        {
+            **with_entries(
+                linen(STACKED),
+                params__params__norm__mean="float32[5]",
+                params__params__norm__var="float32[5]",
+            ),
+            **below(BRIDGE, "params", "params"),
+        },
+        Layout.MAXTEXT,
+        renewed=True,
+    ),
+    one("diloco-until-august", without(linen(STACKED), "opt_state"), Layout.LINEN),
     one("maxtext", {**linen(), **below(KEYS, "nnx_aux", "model")}, Layout.MAXTEXT),
     one(
         "maxtext-muon",

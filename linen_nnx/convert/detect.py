@@ -112,6 +112,8 @@ def _maxtext_signs(inventory: Inventory) -> list[str]:
         signs.append("nnx_aux/ holds the variables that are no parameters")
     if path := _first(inventory, _is_nested_layer):
         signs.append(f"layers are keyed by number, as at {path}")
+    if path := _first(inventory, _is_stream):
+        signs.append(f"streams of random numbers stand among the parameters, as at {path}")
     if path := _first(inventory, _is_stacked_remainder):
         signs.append(f"what is left over of the blocks is stacked, as at {path}")
     if path := _first(inventory, _is_nested_chain):
@@ -151,6 +153,10 @@ def _is_nested_layer(path: KeyPath) -> bool:
         return False
     place = read(path[2:])
     return place is not None and isinstance(place.role, One) and place.role.names is LayerNames.NESTED
+
+
+def _is_stream(path: KeyPath) -> bool:
+    return path.startswith(PARAMS_BASE) and any(name.endswith("_rngs") for name in path.names[2:-1])
 
 
 def _is_stacked_remainder(path: KeyPath) -> bool:

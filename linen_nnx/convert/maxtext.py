@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from linen_nnx.convert.layers.recognise import recognise
 from linen_nnx.convert.lifting import copied, lift_optimizer, lift_variables
 from linen_nnx.convert.nnx import digits
-from linen_nnx.convert.variables import classify_aux
+from linen_nnx.convert.variables import BATCH_STATS, classify, classify_aux
 from linen_nnx.schema.array import ArrayValue, EmptyValue
-from linen_nnx.schema.ir import PARAMS, REFERENCE, OptimizerLeaf, Slot, TrainState, Variable, is_field
+from linen_nnx.schema.ir import PARAMS, REFERENCE, RNGS, OptimizerLeaf, Slot, TrainState, Variable, is_field
 from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.maxtext import AUX_BASE, OPT_STATE, PARAMS_BASE, STEP, WRAPPED_FIELDS, MaxtextTrainState
 from linen_nnx.schema.ops import Origin
@@ -19,19 +19,35 @@ def lift_maxtext(
     state: MaxtextTrainState, routes: Mapping[KeyPath, str], origin: Origin = Origin.SOURCE
 ) -> TrainState:
     """To the intermediate representation."""
-    params = lift_variables(PARAMS, state.params, PARAMS_BASE.__add__, origin)
+    optimizer = lift_optimizer(state.opt_state, {PARAMS: state.params}, OPT_STATE.__add__, origin)
+    strays = {} if state.aux else _strays(state, optimizer)
+    params = tuple(
+        v if v.slot.path not in strays else _in_collection(v, strays[v.slot.path])
+        for v in lift_variables(PARAMS, state.params, PARAMS_BASE.__add__, origin)
+    )
     kinds = classify_aux(state.aux, routes)
     aux = tuple(
-        Variable(slot=Slot(collection=kinds[v.slot.path], path=v.slot.path), leaf=v.leaf)
+        _in_collection(v, kinds[v.slot.path])
         for v in lift_variables("aux", state.aux, AUX_BASE.__add__, origin)
     )
     variables = (*params, *aux)
     return TrainState(
         step=None if state.step is None else copied(state.step, STEP, origin),
         variables=variables,
-        optimizer=lift_optimizer(state.opt_state, {PARAMS: state.params}, OPT_STATE.__add__, origin),
+        optimizer=optimizer,
         groups=recognise(variables),
     )
+
+
+def _in_collection(variable: Variable, collection: str) -> Variable:
+    return Variable(slot=Slot(collection=collection, path=variable.slot.path), leaf=variable.leaf)
+
+
+def _strays(state: MaxtextTrainState, optimizer: tuple[OptimizerLeaf, ...]) -> dict[KeyPath, str]:
+    """What runs of May to July 2026 left among the parameters: they took out keys named `rngs` alone."""
+    trained = {item.mirrors.path for item in optimizer if item.mirrors is not None}
+    kinds = classify(state.params, set(), {}).collections
+    return {path: k for path, k in kinds.items() if k in (RNGS, BATCH_STATS) and path not in trained}
 
 
 def form_of_maxtext(state: MaxtextTrainState, lifted: TrainState) -> Form:

@@ -1,6 +1,8 @@
 """Every byte of a file has one place."""
 
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -46,3 +48,23 @@ def test_a_file_that_ends_too_soon_is_told_apart_from_one_that_cannot_be_read(tm
     assert {type(found) for found in digests([short, gone]).values()} == {Short}
     with pytest.raises(StorageError, match="cannot read"):
         digests([Region(tmp_path, 0, 1)])
+
+
+def test_memory_does_not_grow_with_what_is_digested(tmp_path: Path) -> None:
+    """A file of a gigabyte (of holes), as one region and as many."""
+    file = tmp_path / "large"
+    with file.open("wb") as out:
+        out.truncate(2**30)
+    program = (
+        "import resource, sys; from pathlib import Path; from linen_nnx.convert.proof.hashing import *\n"
+        "file = Path(sys.argv[1]); warm = digests([Region(file, 0, 9)])\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "many = [Region(file, n * 2**20, 2**20) for n in range(1024)]\n"
+        "found = digests([Region(file, 0, 2**30), *many], 2)\n"
+        "print(len(found), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+    )
+    command = [sys.executable, "-c", program, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    regions, grown = map(int, done.stdout.split())
+    assert regions == 1025
+    assert grown < 32

@@ -59,8 +59,9 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         "assert len(linen_nnx.plan(path, to='nnx').item_writes) == 26",
         "assert len(linen_nnx.plan(path, options=stacked).item_writes) == 4",
         "assert linen_nnx.validate(path) == []",
+        "linen_nnx.seal(path, overwrite=True); assert linen_nnx.verify(path) == []",
     ],
-    ids=["inspect", "plan", "plan-stacked", "validate"],
+    ids=["inspect", "plan", "plan-stacked", "validate", "seal-and-verify"],
 )
 def test_metadata_is_read_without_jax_or_orbax(checkpoint: Path, program: str) -> None:
     setup = (

@@ -9,12 +9,12 @@ from linen_nnx.convert.mapping.matching import inferred
 from linen_nnx.convert.passes.rename import RenamePass
 from linen_nnx.convert.passes.runner import Passed
 from linen_nnx.convert.passes.strays import strays
-from linen_nnx.convert.passes.whole_leaf import whole_leaf_notes
+from linen_nnx.convert.passes.whole_leaf import muon, whole_leaf_notes
 from linen_nnx.convert.rules.expected import expectation_problems, left_to_target
 from linen_nnx.convert.training import dropped_notes
 from linen_nnx.schema.errors import ConversionError, raise_if
 from linen_nnx.schema.inference import TODO, Inference
-from linen_nnx.schema.ir import TrainState
+from linen_nnx.schema.ir import TrainState, optimizer_address
 from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.options import ConversionOptions
 from linen_nnx.schema.plan import Note, NoteCode
@@ -119,18 +119,35 @@ class FollowRules:
     def __init__(self, ruled: Ruled, *, partial: bool, spec: Spec | None) -> None:
         """`partial`: weights alone are converted."""
         self._ruled = ruled
+        self._spec = spec
         self._pass = RenamePass(ruled.rules, backwards=ruled.backwards, partial=partial, spec=spec)
 
     def apply(self, state: TrainState) -> Passed:
         """Refuse what would be left behind, then rename."""
         passed = self._pass.apply(state)
-        problems = [*strays(state), *passed.problems]
+        problems = [*strays(state), *passed.problems, *self._other_matrices(state)]
         if problems:
             return Passed(state, problems=problems)
         notes = dropped_notes(state, passed.state)
         if self._pass.changes_arrays:
             notes += whole_leaf_notes(state.optimizer)
         return Passed(passed.state, drops=passed.drops, notes=[*self._ruled.notes, *notes])
+
+    def _other_matrices(self, state: TrainState) -> list[Problem]:
+        """Muon sorts arrays by their rank: layers that are stacked would be matrices no longer, or anew."""
+        at = muon(state.optimizer)
+        spec = self._spec is not None and self._spec.optimizer
+        if at is None or spec or not self._pass.changes_ranks:
+            return []
+        return [
+            Problem(
+                code=Code.UNSUPPORTED,
+                path=optimizer_address(at, None),
+                expected="arrays of the rank that they have: muon sorts them by it",
+                found="rules that stack or unstack",
+                hint="give --spec with the optimizer, which says what each moment must be; or --params-only",
+            )
+        ]
 
 
 class MeetSpec:

@@ -1,6 +1,5 @@
 """Models of one's own: converted by the command line, they go on in NNX as they would have in Linen."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from flax.nnx import bridge
 from flax.nnx.bridge.variables import linen_vars_to_nnx_attrs
 
 from linen_nnx import ConversionOptions, Layout, convert_tree, read_rules, spec_of
-from linen_nnx.cli import main as command_line
 from tests.pairs import layered, library, plain
 from tests.pairs.pair import Pair
 from tests.pairs.training import (
@@ -30,6 +28,8 @@ from tests.pairs.training import (
     save_linen,
     train_state,
 )
+from tests.pairs.trees import arrays, unwrapped
+from tests.support.command import run
 from tests.support.entries import differences, read
 
 PAIRS = [*plain.PAIRS, *library.PAIRS, *layered.PAIRS]
@@ -42,18 +42,6 @@ def _quick_compilation() -> Iterator[None]:
     update("jax_disable_most_optimizations", True)
     yield
     update("jax_disable_most_optimizations", False)
-
-
-def run(*arguments: object) -> int:
-    """The command line in this process; its exit code."""
-    before, sys.argv = sys.argv, ["linen-nnx", *map(str, arguments)]
-    try:
-        command_line.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = before
-    return 0
 
 
 @dataclass(frozen=True)
@@ -105,18 +93,8 @@ def test_the_converted_model_computes_what_linens_does_and_trains_on_alike(conve
     options = ConversionOptions(rules=read_rules(converted.folder / "rules.toml"))
     linen = convert_tree(train_state(pair, converted.further), Layout.NNX, options).tree
     for part in ("model", "optimizer"):
-        ours, theirs = _arrays(nnx.to_pure_dict(after[part])), _unwrapped(linen[part])
+        ours, theirs = arrays(nnx.to_pure_dict(after[part])), unwrapped(linen[part])
         assert distance([ours[name] for name in theirs], list(theirs.values())) <= pair.step, part
-
-
-def _arrays(tree: Any, at: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {at: tree}
-    return {name: leaf for key, child in tree.items() for name, leaf in _arrays(child, f"{at}/{key}").items()}
-
-
-def _unwrapped(tree: Any) -> dict[str, Any]:
-    return {name.removesuffix("/value"): leaf for name, leaf in _arrays(tree).items()}
 
 
 def test_the_way_back_by_the_same_rules_restores_every_byte(converted: Converted) -> None:

@@ -148,6 +148,9 @@ def _filled(path: Any, variable: Any, tree: Tree) -> Any:
     for name in names[1:]:
         node = node.get(name) if isinstance(node, dict) else None
     value = node["value"] if isinstance(node, dict) and "value" in node else node
+    if value is None and not jax.tree.leaves(variable):
+        # What a mask has left out.
+        return variable
     if value is None:
         value = _stream(variable)
     return variable.replace(value) if hasattr(variable, "replace") else value

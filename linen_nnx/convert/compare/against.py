@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from linen_nnx.convert.compare.comparing import Comparison, compare
+from linen_nnx.convert.compare.ruled import leads_across, ruled_problems
 from linen_nnx.convert.compare.sides import sides
 from linen_nnx.convert.engine.progress import Silent
 from linen_nnx.convert.proof.receipts import read_receipt
@@ -35,11 +36,14 @@ def value_problems(source: OrbaxItem, target: OrbaxItem, effort: Effort | None =
     What the receipt in `target` names as dropped may be missing; variables that are no parameters may
     come from a template.
     """
+    receipt = read_receipt(target.folder)
     try:
+        if isinstance(receipt, Receipt) and leads_across(receipt.options, source, target):
+            return ruled_problems(source, target, receipt.options)
         one, other = sides([source, target])
     except ProblemsError as error:
         return list(error.problems)
-    dropped = _dropped(target)
+    dropped = {drop.source for drop in receipt.drops} if isinstance(receipt, Receipt) else set()
     compared = compare(one, other, Asked(), effort or Effort(), Silent())
     return [problem for found in _differences(compared) for problem in _problems(found, dropped)]
 
@@ -108,9 +112,3 @@ def _unexpected(path: KeyPath, part: PartName, leaf: Leaf) -> Iterator[Problem]:
 
 def _differs(path: KeyPath, expected: str, found: str) -> Problem:
     return Problem(code=Code.VALUE_DIFFERS, path=path, expected=expected, found=found)
-
-
-def _dropped(target: OrbaxItem) -> set[Ref]:
-    """What the receipt of the conversion names as dropped."""
-    receipt = read_receipt(target.folder)
-    return {drop.source for drop in receipt.drops} if isinstance(receipt, Receipt) else set()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from linen_nnx.convert.mapping.evidence import Evidence
+from linen_nnx.convert.mapping.evidence import Evidence, weaker
 from linen_nnx.convert.mapping.library import GRU_GATES
 from linen_nnx.convert.mapping.modules import AxisMoved, Cell, Keys, Leaf, Node, Restacked, Unstacked
 from linen_nnx.convert.mapping.pairing import Pair
@@ -69,7 +69,8 @@ def _drafts(pair: Pair, at: _At, evidence: Evidence) -> Iterator[Draft]:
     for leaf in pair.linen.leaves:
         yield _draft(at, leaf.collection, (leaf.name,), (leaf.name,), evidence, pair.linen.path)
     for one in _inside(pair):
-        yield from _drafts(one, _below(at, pair, one), one.evidence)
+        # A module is no better known than the one that it stands in.
+        yield from _drafts(one, _below(at, pair, one), weaker(one.evidence, evidence))
 
 
 def _inside(pair: Pair) -> Iterator[Pair]:
@@ -101,8 +102,7 @@ def _same_inside(pair: Pair) -> bool:
 
 
 def _whole(pair: Pair, at: _At, evidence: Evidence) -> Iterator[Draft]:
-    found = [pair, *(one for one in pair.walk() if one.evidence.grade > evidence.grade)]
-    weakest = max((one.evidence for one in found), key=lambda one: one.grade)
+    weakest = weaker(evidence, pair.weakest)
     for collection in pair.linen.collections:
         yield _draft(at, collection, ("*",), ("*",), weakest, pair.linen.path)
 

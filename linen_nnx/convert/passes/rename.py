@@ -27,7 +27,7 @@ from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Drop, DropRule
 from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.rule_text import glob
-from linen_nnx.schema.rules import OpDrop, Rules
+from linen_nnx.schema.rules import OpDrop, OpStack, OpUnstack, Rules
 from linen_nnx.schema.spec import Spec
 
 
@@ -74,6 +74,11 @@ class RenamePass:
     def changes_arrays(self) -> bool:
         """Whether any rule does more than to give another name."""
         return any(rule.op is not None and not isinstance(rule.op, OpDrop) for rule in self._rules.rules)
+
+    @property
+    def changes_ranks(self) -> bool:
+        """Whether any rule stacks layers, or takes them apart."""
+        return any(isinstance(rule.op, OpStack | OpUnstack) for rule in self._rules.rules)
 
     def _stays(self, variable: Variable) -> bool:
         """What no Linen state has: kept beside an earlier conversion, or PRNG streams, or kept by a rule."""

@@ -24,7 +24,7 @@ _CHAIN = 4
 def whole_leaf_notes(optimizer: Sequence[OptimizerLeaf]) -> list[Note]:
     """A note for each such optimizer found."""
     notes = []
-    if at := next((item.at for item in optimizer if len(item.at) and item.at.names[-1] == _MUON), None):
+    if at := muon(optimizer):
         notes.append(_note("muon orthogonalises each matrix, and sorts arrays by their rank", at))
     for chain in _chains(optimizer):
         if chain.is_lamb:
@@ -32,6 +32,11 @@ def whole_leaf_notes(optimizer: Sequence[OptimizerLeaf]) -> list[Note]:
         if chain.is_lars:
             notes.append(_note("lars scales its step by the norm of each array", chain.at))
     return notes
+
+
+def muon(optimizer: Sequence[OptimizerLeaf]) -> KeyPath | None:
+    """Where muon's coefficients stand, if it is muon."""
+    return next((item.at for item in optimizer if len(item.at) and item.at.names[-1] == _MUON), None)
 
 
 @dataclass

@@ -1,0 +1,77 @@
+"""Hold a checkpoint that rules have made against its source: the plan is made again, and each value with it.
+
+Rules give variables other names and shapes, so leaves of the two sides cannot be paired by what they are
+called. The receipt has the rules; what they make of the source must be what stands there.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from linen_nnx.convert.engine.regions import Region, Regions
+from linen_nnx.convert.planner import plan
+from linen_nnx.convert.reading import lift_source
+from linen_nnx.convert.store.orbax_source import OrbaxItem
+from linen_nnx.convert.store.read import StoredArray, open_array
+from linen_nnx.convert.store.source_arrays import Items
+from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.ops import Origin
+from linen_nnx.schema.options import ConversionOptions
+from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.plan import Write, same_content
+from linen_nnx.schema.problem import Code, Problem
+from linen_nnx.schema.zarr import chunk_grid
+
+
+def leads_across(options: ConversionOptions, source: OrbaxItem, target: OrbaxItem) -> bool:
+    """Whether rules led from the one to the other. Raises `LayoutError`."""
+    if options.rules is None and options.spec is None:
+        return False
+    return lift_source(source).form.layout.is_nnx != lift_source(target).form.layout.is_nnx
+
+
+def ruled_problems(source: OrbaxItem, target: OrbaxItem, options: ConversionOptions) -> list[Problem]:
+    """Every array of `target` that is not what `options` make of `source`, bit for bit.
+
+    Variables of the target that come from a template are not looked at. Raises `LayoutError`,
+    `ConversionError`, `StorageError`.
+    """
+    items = {Origin.SOURCE: source}
+    if source.side is not None and source.side.item is not None:
+        items[Origin.SIDE] = source.side.item
+    writes = [write for write in plan(source, options).item_writes if isinstance(write.value, ArrayValue)]
+    found = target.inventory.by_path
+    out = []
+    for write in writes:
+        value = found.get(write.target)
+        if value is None or not same_content(value, write.value):
+            out.append(_problem(write.target, str(write.value), str(value or "nothing")))
+        elif not _equal(write, items, target.arrays[write.target]):
+            out.append(
+                _problem(write.target, "what the rules make of the source, bit for bit", "other values")
+            )
+    return out
+
+
+def _equal(write: Write, items: Items, stored: StoredArray) -> bool:
+    made, array = Regions(items), open_array(stored)
+    return all(
+        _bits(made.read(write.op, region)) == _bits(array[region].read().result())
+        for region in _regions(stored)
+    )
+
+
+def _regions(stored: StoredArray) -> Iterator[Region]:
+    """A chunk at a time."""
+    zarr = stored.zarr
+    for index in chunk_grid(zarr):
+        sizes = zip(index, zarr.chunk_shape, zarr.shape, strict=True)
+        yield tuple(slice(at * part, min((at + 1) * part, size)) for at, part, size in sizes)
+
+
+def _bits(array: object) -> bytes:
+    return np.ascontiguousarray(array).tobytes()
+
+
+def _problem(path: KeyPath, expected: str, found: str) -> Problem:
+    return Problem(code=Code.VALUE_DIFFERS, path=path, expected=expected, found=found)

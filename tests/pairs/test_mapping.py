@@ -217,6 +217,63 @@ def test_names_are_evidence_and_no_proof() -> None:
     assert {rule.evidence for rule in found.rules.rules} == {"named"}
 
 
+# Larger models
+
+
+class Stage(nn.Module):
+    width: int
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        return nn.LayerNorm()(nn.Dense(self.width)(x))
+
+
+class Stages(nn.Module):
+    """Eight lists of their own width, each of three blocks; and in the last a cell whose gates NNX joins."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        for width in range(4, 12):
+            for n in range(3):
+                x = Stage(width, name=f"stage{width}_{n}")(x)
+        return nn.RNN(nn.LSTMCell(3), name="rnn")(x)
+
+
+class NnxStage(nnx.Module):
+    def __init__(self, before: int, width: int, rngs: nnx.Rngs) -> None:
+        self.dense, self.norm = nnx.Linear(before, width, rngs=rngs), nnx.LayerNorm(width, rngs=rngs)
+
+
+class NnxStages(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        before = D
+        for width in range(4, 12):
+            blocks = []
+            for _ in range(3):
+                blocks.append(NnxStage(before, width, rngs))
+                before = width
+            setattr(self, f"stage{width}", nnx.List(blocks))
+        self.rnn = nnx.RNN(nnx.OptimizedLSTMCell(before, 3, rngs=rngs), rngs=rngs)
+
+
+def test_many_lists_are_not_too_many() -> None:
+    found = inference(Stages, NnxStages, jnp.ones((2, 2, D)), Accept.NAMES)
+    assert found.problems == ()
+    assert {rule.evidence for rule in found.rules.rules} == {"unique", "indexed"}
+
+
+def test_from_nnx_to_linen_the_same_rules_are_found(tmp_path: Path) -> None:
+    """The classes of an NNX model are not on disk: what is proved is proved without them."""
+    pair = next(pair for pair in PAIRS if pair.name == "mlp")
+    variables: Any = jax.eval_shape(lambda: pair.linen().init(jax.random.key(0), pair.inputs()))
+    linen = {"step": np.int32(1), **variables}
+    model = nnx.state(nnx.eval_shape(lambda: pair.nnx(nnx.Rngs(0))))
+    backwards = infer_rules({"model": model}, spec_of(linen))
+    forwards = of_pair(pair, Accept.PROVED)
+    assert backwards.problems == ()
+    assert backwards.rules.rules == forwards.rules.rules
+
+
 # The file
 
 

@@ -9,7 +9,7 @@ from linen_nnx.convert.mapping.evidence import AXIS, FLAT, NONE, SQUARE, Evidenc
 from linen_nnx.convert.mapping.library import LINEN_CLASSES, is_of_any_rank, stacked_axes
 from linen_nnx.convert.mapping.modules import Keys, Leaf, Node, Restacked
 from linen_nnx.convert.mapping.pairing import Alike, pair
-from linen_nnx.convert.mapping.variants import is_stacked, variants
+from linen_nnx.convert.mapping.variants import TooManyError, is_stacked, variants
 from linen_nnx.schema.inference import TODO, Inference
 from linen_nnx.schema.options import Accept
 from linen_nnx.schema.path import KeyPath
@@ -27,7 +27,10 @@ def infer(
     """The rules from `linen` to `nnx`; `types` are the variables of a spec, `rngs` its PRNG streams."""
     colours = Colours()
     wanted = colours.of(linen)
-    fits = [tree for tree in variants(nnx) if colours.of(tree) == wanted]
+    try:
+        fits = [tree for tree in variants(nnx, linen) if colours.of(tree) == wanted]
+    except TooManyError:
+        return Inference(rules=Rules(), problems=(_too_many(),), ways=0)
     if fits:
         found, problems, ways = _paired(linen, nnx, fits, colours, accept)
     else:
@@ -53,6 +56,7 @@ def _paired(
     made = [pair(linen, tree, colours) for tree in fits]
     alike = made[0][1]
     rules = [drafts(one) for one, _ in made]
+    forms = len({frozenset(map(_key, found)) for found in rules})
     common = set.intersection(*({_key(draft) for draft in found} for found in rules))
     doubted = dict(_doubtful(nnx, None))
     unordered = _unordered(alike)
@@ -67,7 +71,16 @@ def _paired(
     out = [_doubt(draft, doubted) for draft in out]
     problems = [_alike_problem(one) for one in alike if not one.evidence.grade.enough(accept)]
     problems += _doubt_problems(out, accept)
-    return out, problems, prod((one.ways for one in alike), start=len(fits))
+    return out, problems, prod((one.ways for one in alike), start=forms)
+
+
+def _too_many() -> Problem:
+    return Problem(
+        code=Code.NO_MAPPING,
+        expected="few enough stacks, lists and cells to try all forms that Linen may have them in",
+        found="too many to prove that one form alone fits",
+        hint="write the rules by hand: `linen-nnx schema rules` describes them",
+    )
 
 
 def _key(draft: Draft) -> str:
@@ -94,7 +107,9 @@ def _doubtful(node: Node, above: Node | None) -> Iterator[tuple[Keys, Evidence]]
         shape, level = leaf.spec.shape, stacked_axes(leaf, node, above)
         if level == 0 or is_of_any_rank(leaf, node) or len(shape) < 2 or shape[0] != shape[1]:
             continue
-        known = node.name in LINEN_CLASSES.values() and level is None
+        # A checkpoint tells no classes: then a kernel is taken for flax's own.
+        kernel = node.name is None and leaf.name == "kernel"
+        known = level is None and (kernel or node.name in LINEN_CLASSES.values())
         yield (*node.path, leaf.name), SQUARE if known or len(shape) == 2 else AXIS
     for child in node.children:
         yield from _doubtful(child, node)

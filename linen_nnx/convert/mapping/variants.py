@@ -3,6 +3,7 @@
 Each variant is the NNX tree as Linen would have it. Shapes say which fits; if two do, none is taken.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -23,6 +24,7 @@ from linen_nnx.convert.mapping.modules import (
 from linen_nnx.schema.array import ArraySpec
 from linen_nnx.schema.ops import moved, resized
 
+Signature = tuple[str, str, str]
 Change = Callable[[Node], tuple[Node, ...] | None]
 """What stands in Linen in the place of a module; None where the shapes do not allow it."""
 _MOST = 512
@@ -37,18 +39,54 @@ class Site:
     changes: tuple[Change, ...]
 
 
-def variants(root: Node) -> Iterator[Node]:
-    """The tree as it is, then every other form of it, a form at most once. The tree as it is comes first."""
-    sites = list(_sites(root))
-    while prod(len(site.changes) + 1 for site in sites) > _MOST:
-        sites.pop()
-    for chosen in product(*[(None, *site.changes) for site in sites]):
+class TooManyError(Exception):
+    """More forms than can be tried: that only one of them fits could not be said."""
+
+
+def variants(root: Node, linen: Node) -> Iterator[Node]:
+    """The tree as it is, first, and every other form of it that `linen` may have. Raises `TooManyError`."""
+    there = _signatures(linen)
+    choices = [(site, list(_choices(site, root, there))) for site in _sites(root)]
+    if prod(len(chosen) for _, chosen in choices) > _MOST:
+        raise TooManyError
+    sites = [site for site, _ in choices]
+    for chosen in product(*[options for _, options in choices]):
         by_path = {
             path: change for site, change in zip(sites, chosen, strict=True) if change for path in site.paths
         }
         changed = _changed(root, by_path)
         if changed is not None and len(changed) == 1:
             yield contracted(changed[0])
+
+
+def _signatures(node: Node) -> Counter[Signature]:
+    return Counter(leaf.signature for one in node.walk() for leaf in one.leaves)
+
+
+def _choices(site: Site, root: Node, there: Counter[Signature]) -> Iterator[Change | None]:
+    """As it is, or changed: what Linen has no variables for is not tried."""
+    place = next(iter(site.paths))
+    holders = [node for node in root.walk() if node.path == place]
+    before = holders or [_holder(root, place)]
+    # A list may hold what is changed in it, so that as it stands it need not be there.
+    if not holders or _signatures(before[0]) <= there:
+        yield None
+    for change in site.changes:
+        after = change(before[0])
+        if after is not None and sum(map(_signatures, after), Counter()) <= there:
+            yield change
+
+
+def _holder(root: Node, path: Keys) -> Node:
+    """The modules of the list at `path`, as one."""
+    found = [
+        child
+        for node in root.walk()
+        for key, group in _by_container(node).items()
+        if key is not None and node.path + key == path
+        for child in group
+    ]
+    return Node(path, path[-1:], None, (), tuple(found))
 
 
 def _changed(node: Node, changes: dict[Keys, Change]) -> tuple[Node, ...] | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from linen_nnx.convert.engine.reader import Reader
 from linen_nnx.convert.engine.regions import Region, Regions
 from linen_nnx.convert.planner import plan
 from linen_nnx.convert.reading import lift_source
@@ -54,7 +55,7 @@ def ruled_problems(source: OrbaxItem, target: OrbaxItem, options: ConversionOpti
 
 
 def _equal(write: Write, items: Items, stored: StoredArray) -> bool:
-    made, array = Regions(items), open_array(stored)
+    made, array = Regions(Reader(items, cache=0)), open_array(stored)
     return all(
         _bits(made.read(write.op, region)) == _bits(array[region].read().result())
         for region in _regions(stored)

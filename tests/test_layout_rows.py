@@ -101,12 +101,26 @@ COLLECTIONS: Specs = {
     ("aqt", "calibration", "max"): "float32[2]",
 }
 BARE = native(NESTED)
+COUNT = ("opt_state", 2, "count")
+"""A schedule's."""
 WITHOUT_STREAMS = without(native(STACKED), "rngs")
 MUON: Specs = {
     **below(STACKED, "opt_state", "inner_states", "muon", "inner_state", "0", "mu"),
     ("opt_state", "inner_states", "muon", "inner_state", "0", "ns_coeffs"): "float32[3]",
     ("opt_state", "inner_states", "muon", "inner_state", "3", "count"): "int32[]",
 }
+
+
+def skipping(inner: Specs, *base: str) -> Specs:
+    """MaxText's wrapper that leaves out a step whose loss spikes, around the chain `inner`."""
+    return {
+        (*base, "count"): "int32[]",
+        (*base, "losses"): "float32[128]",
+        (*base, "grad_norms"): "float32[128]",
+        (*base, "is_skipped"): "bool[]",
+        **below(inner, *base, "inner_state"),
+    }
+
 
 ROWS = [
     # Linen
@@ -127,6 +141,15 @@ ROWS = [
         {
             path if "norm" in path else (*path, "value") if "kernel" in path else path: spec
             for path, spec in linen(STACKED).items()
+        },
+        Layout.LINEN,
+    ),
+    one(
+        "linen-that-skips-steps",
+        {
+            ("step",): "int32[]",
+            **below(STACKED, "params", "params"),
+            **skipping(adam(STACKED, level=("params",)), "opt_state"),
         },
         Layout.LINEN,
     ),
@@ -154,6 +177,11 @@ ROWS = [
     ),
     one("nnx-without-streams", WITHOUT_STREAMS, Layout.NNX),
     one("nnx-sgd-of-a-constant-rate", without(BARE, "opt_state"), Layout.NNX),
+    one(
+        "nnx-that-skips-steps",
+        {**without(BARE, "opt_state"), **skipping(adam(NESTED, digits=True), "optimizer", "opt_state")},
+        Layout.NNX,
+    ),
     one("nnx-dpo", {**BARE, **below(NESTED, "reference_model")}, Layout.NNX),
     one(
         "nnx-of-other-variables",
@@ -194,6 +222,24 @@ ROWS = [
             ("step",): "int32[]",
             **below(STACKED, "params", "params"),
             **MUON,
+            **below(KEYS, "nnx_aux", "model"),
+        },
+        Layout.MAXTEXT,
+    ),
+    one(
+        "maxtext-that-skips-steps",
+        {
+            ("step",): "int32[]",
+            **below(STACKED, "params", "params"),
+            **skipping(adam(STACKED, digits=True), "opt_state"),
+            **below(KEYS, "nnx_aux", "model"),
+        },
+        Layout.MAXTEXT,
+    ),
+    one(
+        "maxtext-of-a-constant-rate",
+        {
+            **{path: spec for path, spec in linen().items() if path not in {("opt_state", 1), COUNT}},
             **below(KEYS, "nnx_aux", "model"),
         },
         Layout.MAXTEXT,

@@ -1,21 +1,32 @@
-"""Run the benchmarks: whole processes, interleaved, medians; `--write` puts the tables into the manual."""
+"""Run the benchmarks: whole processes, interleaved, medians; `--write` puts all into the manual."""
 
 import argparse
+import os
+import platform
 import shutil
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.foretelling import Bytes, foretold, found_in
+from benchmarks.foretelling import table as table_of_bytes
 from benchmarks.measure import Cost, empty, median, run
 from benchmarks.planning import measure as measure_plans
+from benchmarks.plot import plot
+from benchmarks.starting import measure as measure_starts
+from benchmarks.starting import table as table_of_starts
 from benchmarks.states import Form
 from benchmarks.verifying import measure as measure_readings
 from benchmarks.verifying import table as table_of_readings
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+PLOT = PAGE.with_name("performance.svg")
+DTYPES = ("float32", "bfloat16")
 START, END = "<!-- results -->", "<!-- end of results -->"
 BASE = "cp -r, sync"
 _COPY = 'cp -r "$1" "$2" && find "$2" -type f -print0 | xargs -0 sync'
@@ -93,10 +104,14 @@ def compare(
     return dict(costs)
 
 
+def _title(form: Form) -> str:
+    return f"{form.gigabytes:g} GB, {form.dtype}, zarr v{form.zarr_format}"
+
+
 def table(form: Form, costs: dict[Arm, list[Cost]]) -> Iterator[str]:
     """Markdown."""
     base = median(costs[ARMS[0]])
-    yield f"### {form.gigabytes:g} GB, {form.dtype}, zarr v{form.zarr_format}"
+    yield f"### {_title(form)}"
     yield ""
     yield "| | runs | wall | ratio to `cp` (best, median) | CPU | peak memory |"
     yield "|---|---|---|---|---|---|"
@@ -122,42 +137,108 @@ def plans(counts: Sequence[int], work: Path, rounds: int) -> Iterator[str]:
     yield ""
 
 
-def write(lines: list[str]) -> None:
+@dataclass(frozen=True)
+class Case:
+    """A state, and how often each arm reads it."""
+
+    form: Form
+    rounds: int = 5
+    slow_rounds: int = 2
+
+    @classmethod
+    def of(cls, gigabytes: float, dtype: str, zarr: int, rounds: int = 5, slow: int = 2) -> "Case":
+        """By the properties of the state."""
+        return cls(Form(gigabytes, dtype, False, zarr), rounds, slow)
+
+
+QUICK = (Case.of(1, "float32", 2, rounds=3, slow=1),)
+USUAL = (
+    Case.of(1, "float32", 2, slow=5),
+    Case.of(1, "float32", 3),
+    Case.of(1, "bfloat16", 2),
+    Case.of(1, "bfloat16", 3),
+    Case.of(4, "float32", 2, slow=1),
+)
+"""A quarter of an hour on two quiet cores."""
+FULL = tuple(Case.of(size, dtype, zarr, slow=5) for size in (1, 4) for dtype in DTYPES for zarr in (2, 3))
+
+
+def write(lines: list[str], svg: str) -> None:
     """Put the results into the manual."""
     text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
     PAGE.write_text(f"{before}{START}\n\n" + "\n".join(lines) + f"\n{END}{after}", encoding="utf-8")
+    PLOT.write_text(svg, encoding="utf-8")
+
+
+def machine() -> str:
+    """Where and when, and how busy it was."""
+    now = datetime.now(UTC).strftime("%Y-%m-%d")
+    one, _, fifteen = os.getloadavg()
+    return (
+        f"Taken on {now} on {os.cpu_count()} cores; load {one:.1f} at the end, {fifteen:.1f} over 15 "
+        f"minutes. Python {platform.python_version()}, tensorstore {version('tensorstore')}, "
+        f"orbax-checkpoint {version('orbax-checkpoint')}."
+    )
+
+
+def measured(case: Case, folder: Path | None, ratios: dict[str, dict[str, float]]) -> Iterator[str]:
+    """Run a case; its tables, and its ratios by arm for the plot."""
+    work = Path(tempfile.mkdtemp(dir=folder))
+    try:
+        sources = prepare(case.form, work)
+        costs = compare(case.form, sources, work, case.rounds, case.slow_rounds)
+        yield from table(case.form, costs)
+        base = median(costs[ARMS[0]]).wall
+        ratios[_title(case.form)] = {arm.name: median(found).wall / base for arm, found in costs.items()}
+        yield from table_of_bytes(foretell(sources, work))
+        if case.form.zarr_format == 2:
+            yield from table_of_readings(measure_readings(sources[False], work, case.rounds))
+    finally:
+        shutil.rmtree(work)
+
+
+def foretell(sources: dict[bool | None, Path], work: Path) -> dict[str, tuple[Bytes, Bytes]]:
+    """What is foretold of each of our arms, and what came of it."""
+    target, both = work / "target", {}
+    for arm in ARMS:
+        if arm.slow or arm.name == BASE:
+            continue
+        empty(target)
+        run(arm.command(sources[arm.scanned], target), work / "log")
+        both[arm.name] = (foretold(sources[arm.scanned], arm.options), found_in(target))
+    empty(target)
+    return both
 
 
 def main() -> None:
     """Parse arguments and run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--gigabytes", type=float, nargs="*", default=[1, 4])
-    parser.add_argument("--dtypes", nargs="*", default=["float32", "bfloat16"])
-    parser.add_argument("--zarr", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--slow-rounds", type=int, default=5, help="of the arms that use orbax")
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--quick", action="store_true", help="one state of 1 GB, three rounds: two minutes")
+    extent.add_argument("--full", action="store_true", help="1 and 4 GB in all forms, five rounds: hours")
+    parser.add_argument("--gigabytes", type=float, help="states of another size than their own")
     parser.add_argument("--plans", type=int, nargs="*", default=[1_000, 10_000, 100_000])
     parser.add_argument("--folder", type=Path, help="where states are made; needs four times the largest")
-    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.name}")
+    parser.add_argument("--write", action="store_true", help=f"put tables and plot into {PAGE.name}")
     given = parser.parse_args()
+    cases: Sequence[Case] = QUICK if given.quick else FULL if given.full else USUAL
+    if given.gigabytes:
+        cases = [replace(case, form=replace(case.form, gigabytes=given.gigabytes)) for case in cases]
     lines: list[str] = []
-    for dtype in given.dtypes:
-        for size in given.gigabytes:
-            work = Path(tempfile.mkdtemp(dir=given.folder))
-            form = Form(size, dtype, False, given.zarr)
-            sources = prepare(form, work)
-            lines += table(form, compare(form, sources, work, given.rounds, given.slow_rounds))
-            lines += table_of_readings(measure_readings(sources[False], work, given.rounds))
-            shutil.rmtree(work)
-            print("\n".join(lines), flush=True)
+    ratios: dict[str, dict[str, float]] = {}
+    for case in cases:
+        lines += measured(case, given.folder, ratios)
+        print("\n".join(lines), flush=True)
     work = Path(tempfile.mkdtemp(dir=given.folder))
-    lines += plans(given.plans, work, given.rounds)
+    lines += plans(given.plans, work, 3)
+    lines += table_of_starts(measure_starts(work, 5))
     shutil.rmtree(work)
+    lines = [machine(), "", f"![wall time of every arm]({PLOT.name})", "", *lines]
     print("\n".join(lines))
     if given.write:
-        write(lines)
+        write(lines, plot(ratios, [arm.name for arm in ARMS if arm.slow or arm.name == BASE]))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Place, Plan, Write
 from linen_nnx.schema.routing import Carriage, Effort, Execution, Route, RoutedWrite, Traffic
 
-_START = 72 * 2**20
+_START = 92 * 2**20
 """Resident bytes of a process that has imported what a conversion needs."""
 _LEAF = 16 * 2**10
 """And for each write: entries, array metadata and ops."""

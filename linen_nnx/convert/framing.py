@@ -212,12 +212,16 @@ def _without_module_states(state: Framed) -> Framed:
 def _unnested(state: Framed) -> Framed:
     """A Linen `TrainState` below one key: there are its parameters and its step."""
     leaves = {at.path for at in state.entries if isinstance(at.value, ArrayValue)}
-    if {"params", "opt_state", "step"} & _top(state):
+    top = _top(state)
+    if {"params", "opt_state", "step"} & top or {"model", "optimizer"} <= top:
         return state
     holders = {
         at.path.names[0]
         for at in state.entries
-        if len(at.path) > 2 and at.path.names[1] == "params" and ROOT / at.path.names[0] / "step" in leaves
+        if len(at.path) > 2
+        and at.path in leaves
+        and at.path.names[1] == "params"
+        and ROOT / at.path.names[0] / "step" in leaves
     }
     if len(holders) != 1:
         return state

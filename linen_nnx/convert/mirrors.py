@@ -11,11 +11,15 @@ from enum import StrEnum
 
 from linen_nnx.schema.array import ArrayValue, EmptyValue, Value
 from linen_nnx.schema.inventory import Entry
-from linen_nnx.schema.ir import Slot
+from linen_nnx.schema.ir import LABELLED, Slot
 from linen_nnx.schema.path import ROOT, AttributeKey, DictKey, Key, KeyPath, SequenceKey
 
 Tree = dict[Key, "Tree | Entry"]
 """Entries by their keys; leaves keep the whole path."""
+
+
+Mirror = list[tuple[Entry, Slot]]
+"""Optimizer entries, each with the variable that it mirrors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +69,34 @@ def place(
     """Give every optimizer entry its canonical place. `collections` hold the model's entries by name."""
     trees = {name: grow(entries) for name, entries in collections.items()}
     whole = [Placed(entry, ROOT, None) for entry in opt_state if len(entry.path) == 0]
-    return [*whole, *_walk(grow(opt_state), ROOT, trees, chains)]
+    root = grow(opt_state)
+    if (found := _mirror(root, trees)) and _is_exact(found, trees):
+        return [_as_a_whole(entry, slot, _is_chain(root, chains)) for entry, slot in found]
+    return [*whole, *_walk(root, ROOT, trees, chains)]
+
+
+def _is_chain(node: Tree, chains: Chains) -> bool:
+    """Whether the keys are positions of a chain, where dicts of digits are."""
+    return chains is Chains.DIGITS and all(isinstance(key, DictKey) and key.name.isdecimal() for key in node)
+
+
+def _is_exact(found: Mirror, trees: Mapping[str, Tree]) -> bool:
+    """Whether every array has its parameter's shape."""
+    arrays = [(entry.value, slot) for entry, slot in found if isinstance(entry.value, ArrayValue)]
+    return bool(arrays) and all(_same_shape(value, _parameter(slot, trees)) for value, slot in arrays)
+
+
+def _as_a_whole(entry: Entry, slot: Slot, digits: bool) -> Placed:
+    """A state that is itself like the parameters. Digits may be layers or a chain: those stay unread."""
+    return Placed(entry, entry.path, None) if digits else Placed(entry, ROOT, slot)
 
 
 def _walk(node: "Tree | Entry", at: KeyPath, trees: Mapping[str, Tree], chains: Chains) -> Iterator[Placed]:
     if isinstance(node, Entry):
         yield Placed(node, at, None)
         return
-    digits = all(isinstance(key, DictKey) and key.name.isdecimal() for key in node)
-    chain = digits and chains is Chains.DIGITS
+    # The labels of a partition are a dict's, whatever they are called.
+    chain = _is_chain(node, chains) and at[-1:].names != (LABELLED,)
     mirrors = {key: _mirror(child, trees) for key, child in node.items()}
     factors = _factored([found for found in mirrors.values() if found], trees)
     for key, child in node.items():
@@ -94,9 +117,6 @@ def _canonical(key: Key, *, chain: bool) -> Key:
             return DictKey(name)
         case _:
             return key
-
-
-Mirror = list[tuple[Entry, Slot]]
 
 
 def _mirror(node: "Tree | Entry", trees: Mapping[str, Tree]) -> Mirror | None:

@@ -22,6 +22,8 @@ RNGS = "rngs"
 """PRNG streams: NNX keeps them in the state, Linen does not."""
 REFERENCE = "reference_params"
 """The frozen weights that DPO compares with: a collection of a Linen state, a module beside an NNX model."""
+LABELLED = "inner_states"
+"""The field in which optax's partitions keep the states of their labels, in a dict."""
 UNKNOWN = "variables"
 """Non-trained NNX variables of a type that the disk does not tell."""
 
@@ -185,15 +187,13 @@ class TrainState(Model):
             at[: depth + 1]
             for at in {item.at for item in self.optimizer}
             for depth, key in enumerate(at)
-            if isinstance(key, DictKey) and key.name.isdecimal()
+            if isinstance(key, DictKey) and key.name.isdecimal() and at[:depth][-1:].names != (LABELLED,)
         }
+        if not chains:
+            return
+        layers = {variable.slot.path[:1] for variable in self.variables}
         for at in sorted(chains, key=KeyPath.natural):
-            yield Problem(
-                code=Code.WRONG_KIND,
-                path=optimizer_address(at, None),
-                expected="positions of an optax chain, or named fields",
-                found="a position among named fields",
-            )
+            yield _digit_problem(at, is_layer=at in layers)
 
     def _bad_moments(self) -> Iterator[Problem]:
         values = {variable.slot: variable.leaf.value for variable in self.variables}
@@ -221,6 +221,23 @@ def _same_shape(moment: Value, parameter: Value) -> bool:
     if moment is parameter or not (isinstance(moment, ArrayValue) and isinstance(parameter, ArrayValue)):
         return True
     return moment.spec.shape == parameter.spec.shape
+
+
+def _digit_problem(at: KeyPath, *, is_layer: bool) -> Problem:
+    if not is_layer:
+        return Problem(
+            code=Code.WRONG_KIND,
+            path=optimizer_address(at, None),
+            expected="positions of an optax chain, or named fields",
+            found="a position among named fields",
+        )
+    return Problem(
+        code=Code.AMBIGUOUS_CHAIN,
+        path=optimizer_address(at, None),
+        expected="a position of an optax chain, or a layer of the model, and not what may be either",
+        found="a digit that is both, with arrays that fit that layer",
+        hint="keep this optimizer's state under a field of a name, as optax's own states do",
+    )
 
 
 def _misshapen(moment: OptimizerLeaf, slot: Slot, parameter: Value) -> Problem:

@@ -24,6 +24,7 @@ class Code(StrEnum):
     STORAGE_MISMATCH = "storage-mismatch"
     UNKNOWN_LAYOUT = "unknown-layout"
     AMBIGUOUS_LAYOUT = "ambiguous-layout"
+    AMBIGUOUS_CHAIN = "ambiguous-chain"
     UNKNOWN_ENTRY = "unknown-entry"
     MISSING_ENTRY = "missing-entry"
     WRONG_KIND = "wrong-kind"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from linen_nnx.schema.array import DType, Empty, StringValue
 from linen_nnx.schema.path import KeyPath
-from linen_nnx.schema.problem import Code
+from linen_nnx.schema.problem import Code, Problem
 from tests.properties.states import Array, Content, Tree, array, empty, noise
 
 PLANTED = st.one_of(
@@ -20,10 +20,22 @@ PLANTED = st.one_of(
     st.sampled_from([empty(kind) for kind in (Empty.NONE, Empty.DICT, Empty.LIST, Empty.TUPLE)]),
     st.just(Content(StringValue(text="words"))),
 )
-NAMES: st.SearchStrategy[str | int] = st.sampled_from(
-    ["extra", "layers_3", "layers", "7", "params", "mu", "value", "rngs", "count", "nnx_aux", 0, 5, "a.b", ""]
-)
+LOOSE = ["extra", "7", "value", "count", "a.b", "", 0, 5]
+KNOWN = ["layers_3", "layers", "params", "mu", "rngs", "batch_stats", "nnx_aux", "reference_model"]
+FRAMING = [
+    "model",
+    "optimizer",
+    "step",
+    "opt_state",
+    "inner_state",
+    "inner_states",
+    "raw_value",
+    "_pytree__state",
+]
+NAMES: st.SearchStrategy[str | int] = st.sampled_from([*LOOSE, *KNOWN, *FRAMING])
+"""Names of no meaning, and names that mean something elsewhere."""
 REFUSALS = {
+    Code.AMBIGUOUS_CHAIN,
     Code.AMBIGUOUS_LAYOUT,
     Code.AXIS_AMBIGUOUS,
     Code.AXIS_NOT_FOUND,
@@ -33,7 +45,6 @@ REFUSALS = {
     Code.LAYER_LEAF_MISSING,
     Code.LAYER_MISMATCH,
     Code.MISSING_ENTRY,
-    Code.UNSUPPORTED,
     Code.MOMENT_MISMATCH,
     Code.SHAPE_MISMATCH,
     Code.TWO_WRITERS,
@@ -42,6 +53,13 @@ REFUSALS = {
     Code.UNKNOWN_LAYOUT,
     Code.WRONG_KIND,
 }
+
+
+def is_refused_for(path: KeyPath, problem: Problem) -> bool:
+    """Whether a planted entry may be refused so; what is not supported is that entry, and no other."""
+    if problem.code is Code.UNSUPPORTED:
+        return problem.path in (path, path.parent)
+    return problem.code in REFUSALS
 
 
 @dataclass(frozen=True)

@@ -210,6 +210,7 @@ def optimizers(make: Maker, variables: tuple[Var, ...]) -> Node | None:
                 "momentum",
                 "nested",
                 "multi",
+                "plain",
                 "inject",
                 "steps",
                 "spikes",
@@ -231,7 +232,10 @@ def optimizers(make: Maker, variables: tuple[Var, ...]) -> Node | None:
         case "multi":
             frozen = Fields((("inner_state", Nothing()),))
             trained = Fields((("inner_state", Chain((adam(holes=True), *tail))),))
-            return Fields((("inner_states", Fields((("frozen", frozen), ("trainable", trained)))),))
+            labels = make.draw(st.sampled_from([("frozen", "trainable"), ("0", "1")]))
+            return Fields((("inner_states", Fields(tuple(zip(labels, (frozen, trained), strict=True)))),))
+        case "plain":
+            return mirror()
         case "inject":
             rate = Single(make.data((), DType.FLOAT32))
             return Fields(

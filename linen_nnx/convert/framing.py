@@ -184,21 +184,36 @@ def _unsplit(state: Framed) -> Framed:
     return _moved(state, lambda path: base + path[1:], "the states of a model stand below [1] and on")
 
 
-def _unwrapped(state: Framed) -> Framed:
-    def wrapper(path: KeyPath) -> KeyPath:
-        keys = path.keys
-        last = len(keys) - 2 if isinstance(keys[-1], SequenceKey) else len(keys) - 1
-        if last < 1 or keys[last] != _RAW:
-            return path
-        return KeyPath((*keys[:last], DictKey(VALUE), *keys[last + 1 :]))
+def _is_module_state(at: _At) -> bool:
+    return at.path.names[-1] == _MODULE_STATE and not isinstance(at.value, ArrayValue)
 
-    return _moved(state, wrapper, "variables stand under raw_value, as flax 0.8 saves them")
+
+def _unwrapped(state: Framed) -> Framed:
+    """Only where all of a model stands so: a single variable may be *named* `raw_value`."""
+    models = [
+        [_wrapper(at.path) is not None for at in state.entries if at.path.startswith(base)]
+        for base in (ROOT, _MODEL, _OPTIMIZER + _MODEL)
+    ]
+    if not any(model and all(model) for model in models):
+        return state
+
+    def wrapped(path: KeyPath) -> KeyPath:
+        last = _wrapper(path)
+        return path if last is None else KeyPath((*path[:last], DictKey(VALUE), *path[last + 1 :]))
+
+    return _moved(state, wrapped, "variables stand under raw_value, as flax 0.8 saves them")
+
+
+def _wrapper(path: KeyPath) -> int | None:
+    """Where `raw_value` stands: the last key, or the last but one of values that a pass sowed."""
+    last = len(path) - 2 if len(path) and isinstance(path[-1], SequenceKey) else len(path) - 1
+    return last if last >= 1 and path[last] == _RAW else None
 
 
 def _without_module_states(state: Framed) -> Framed:
     """Lists of a Module are sequences only where it was saved as it is; its own state says nothing."""
     text = f"a Module was saved as it is: {_MODULE_STATE} stands in it"
-    after = _without(state, lambda at: at.path.names[-1] == _MODULE_STATE, DropRule.MODULE_STATE, text)
+    after = _without(state, _is_module_state, DropRule.MODULE_STATE, text)
     if after is state:
         return state
 

@@ -20,7 +20,7 @@ from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.path import ROOT, DictKey, KeyPath
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.wire import WireState, Wrapped, joined, leaf_at, step_problems, wrapped_below
+from linen_nnx.schema.wire import WireState, Wrapped, joined, leaf_at, step_problems, unnamed, wrapped_below
 
 PARAMS = ROOT / "params"
 OPT_STATE = ROOT / "opt_state"
@@ -135,14 +135,7 @@ class LinenTrainState(WireState):
 
     def _leaves(self) -> Iterator[Problem]:
         for collection in self.collections:
-            for entry in collection.entries:
-                if len(entry.path) == 0:
-                    yield Problem(
-                        code=Code.WRONG_KIND,
-                        path=self.base_of(collection),
-                        expected="a collection of variables",
-                        found=str(entry.value),
-                    )
+            yield from unnamed(self.base_of(collection), collection.entries)
 
     def _digit_chains(self) -> Iterator[Problem]:
         """Linen writes an optax chain as a sequence, so a digit dict key at its root is another layout."""

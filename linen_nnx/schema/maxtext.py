@@ -16,9 +16,9 @@ from typing import Literal, Self
 
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.inventory import Entry, Inventory
-from linen_nnx.schema.path import ROOT, KeyPath
+from linen_nnx.schema.path import ROOT, KeyPath, SequenceKey
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.wire import WireState, Wrapped, joined, leaf_at, step_problems
+from linen_nnx.schema.wire import WireState, Wrapped, joined, leaf_at, step_problems, unnamed
 
 STEP = ROOT / "step"
 OPT_STATE = ROOT / "opt_state"
@@ -72,7 +72,19 @@ class MaxtextTrainState(WireState):
 
     def check(self) -> list[Problem]:
         """Every broken invariant of the layout."""
-        return [*step_problems(STEP, self.step), *self._no_params()]
+        roots = [*unnamed(PARAMS_BASE, self.params), *unnamed(AUX_BASE, self.aux)]
+        return [*step_problems(STEP, self.step), *self._no_params(), *roots, *self._nested_lists()]
+
+    def _nested_lists(self) -> Iterator[Problem]:
+        """Only the outermost chain is a list: all that is nested deeper stays a dict of digits."""
+        for entry in self.opt_state:
+            if any(isinstance(key, SequenceKey) for key in entry.path[1:]):
+                yield Problem(
+                    code=Code.WRONG_KIND,
+                    path=OPT_STATE + entry.path,
+                    expected="a list of positions at the root of opt_state, and dicts of digits below",
+                    found="a sequence index below",
+                )
 
     def _no_params(self) -> Iterator[Problem]:
         if not self.params:

@@ -21,7 +21,16 @@ from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.layout import Leaves
 from linen_nnx.schema.path import ROOT, DictKey, KeyPath, SequenceKey
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.wire import VALUE, WireState, Wrapped, joined, leaf_at, step_problems, wrapped_below
+from linen_nnx.schema.wire import (
+    VALUE,
+    WireState,
+    Wrapped,
+    joined,
+    leaf_at,
+    step_problems,
+    unnamed,
+    wrapped_below,
+)
 
 BASE = DictKey("base")
 MODEL_PARAMS, OPTIMIZER_STATE = "model_params", "optimizer_state"
@@ -111,7 +120,10 @@ class NnxShaped(WireState):
     def check(self) -> list[Problem]:
         """Every broken invariant of the layout."""
         step = () if self.roots.step is None else step_problems(self.roots.step, self.step)
-        return [*step, *self._no_model(), *self._sequences()]
+        leaves = [*unnamed(self.roots.model, self.model)]
+        if self.roots.reference is not None:
+            leaves += unnamed(self.roots.reference, self.reference)
+        return [*step, *self._no_model(), *leaves, *self._sequences()]
 
     def _no_model(self) -> Iterator[Problem]:
         if not self.model:

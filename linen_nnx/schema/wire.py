@@ -79,6 +79,15 @@ def joined(base: KeyPath, entries: tuple[Entry, ...]) -> Iterator[Entry]:
     return (Entry(path=base + entry.path, value=entry.value) for entry in entries)
 
 
+def unnamed(base: KeyPath, entries: Sequence[Entry]) -> Iterator[Problem]:
+    """A leaf where variables should stand, each by its name."""
+    for entry in entries:
+        if len(entry.path) == 0:
+            yield Problem(
+                code=Code.WRONG_KIND, path=base, expected="a collection of variables", found=str(entry.value)
+            )
+
+
 def step_problems(path: KeyPath, value: Value | None) -> Iterator[Problem]:
     """A step, where there is one, is an integer scalar."""
     if value is None:

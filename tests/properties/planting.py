@@ -50,8 +50,7 @@ REFUSALS = {
 def is_refused_for(path: KeyPath, problem: Problem) -> bool:
     """Whether a planted entry may be refused so; what is not supported is that entry, and no other."""
     if problem.code is Code.UNSUPPORTED:
-        # One replica's state below `inner_state` is not looked at.
-        return problem.path in (path, path.parent) or path.names[0] == "inner_state"
+        return problem.path in (path, path.parent)
     return problem.code in REFUSALS
 
 

@@ -122,3 +122,20 @@ def test_the_bridge_of_flax_computes_the_same(converted: Converted) -> None:
     oracle = nnx.merge(graph, nnx.from_flat_state(filled))
     model, _ = nnx_restored(pair, converted.folder / "nnx")
     assert distance(nnx_forward(pair, model), oracle(pair.inputs())) <= max(pair.forward, 4e-7)
+
+
+@pytest.mark.parametrize(("name", "accept"), [("mlp", "proved"), ("mlp_setup_names", "names")])
+def test_with_a_spec_alone_what_is_proved_or_accepted_is_followed(
+    name: str, accept: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = next(pair for pair in PAIRS if pair.name == name)
+    state, _ = linen_trained(pair, adamw(), steps=1)
+    source, spec = save_linen(pair, state, tmp_path / "linen"), spec_file(pair, tmp_path)
+    rules = tmp_path / "rules.toml"
+    proved = run("map", source, "--spec", spec, "--out", rules)
+    assert proved == run("plan", source, "--spec", spec) == run("plan", source, "--rules", rules)
+    assert proved == (0 if accept == "proved" else 1)
+    assert ("TODO" in rules.read_text()) == bool(proved)
+    assert run("convert", source, tmp_path / "nnx", "--spec", spec, "--accept", accept) == 0
+    assert "inferred-rules" in capsys.readouterr().err
+    assert run("verify", tmp_path / "nnx", "--against", source) == 0

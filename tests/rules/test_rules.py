@@ -1,5 +1,6 @@
 """A rules file: each kind of rule, every fault at once, and the way back by the same file."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from linen_nnx.schema.ir import Leaf, Slot, Variable
 from linen_nnx.schema.ops import Copy, Ref
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import NoteCode
+from linen_nnx.schema.routing import Route
 from linen_nnx.schema.rules import Rule, Rules
 from tests.rules.kinds import DENSE, KINDS
 from tests.schema.rule_strategies import invertible
@@ -114,6 +116,28 @@ def test_collections_of_one_module_meet_and_part_again(tmp_path: Path) -> None:
     rules = rule("params/BatchNorm_0/*", "bn/*") + rule("batch_stats/BatchNorm_0/*", "bn/*")
     found = followed(saved(params, tmp_path, stats), rules)
     assert {path[2] for path in found if path[:2] == ("model", "bn")} == {"scale", "bias", "mean", "var"}
+
+
+def test_a_rename_moves_and_decodes_no_byte(tmp_path: Path) -> None:
+    options = ConversionOptions(rules=parse_rules(rule("params/Dense_0/*", "head/*")))
+    made = plan(saved(DENSE, tmp_path), Layout.NNX, options)
+    renamed = [
+        r.route for w, r in zip(made.writes, made.execution.writes, strict=True) if "head" in str(w.target)
+    ]
+    assert renamed == [Route.REFERENCE] * 6
+    assert made.execution.decoded <= 4
+
+
+def test_thousands_of_rules_are_followed_in_a_moment() -> None:
+    rules = parse_rules("".join(rule(f"params/Dense_{n}/*", f"d{n}/*") for n in range(3000)))
+    variables = [
+        variable(f"params/Dense_{n}/{name}", (3,)) for n in range(3000) for name in ("kernel", "bias")
+    ]
+    began = time.process_time()
+    made = assign(rules, variables, inverse=False)
+    assert time.process_time() - began < 5
+    assert made.problems == []
+    assert len(made.assignments) == 6000
 
 
 # Faults

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from linen_nnx import Layout, convert, inspect, validate, verify
+from linen_nnx import ConversionOptions, Layout, Leaves, convert, inspect, validate, verify
 from tests.support import golden
 from tests.support.checkpoints import random_tree, save_run
-from tests.support.entries import differences, read
+from tests.support.entries import differences, read, specs, text_of
 from tests.support.small import STACKED, Specs, below, linen, model, native, with_entries, without
 
 EVERY = (Layout.LINEN, Layout.MAXTEXT, Layout.NNX, Layout.TUNIX)
@@ -292,9 +292,9 @@ ROWS = [
 
 def saved(row: Row, folder: Path) -> Path:
     """A run with the state at step 2."""
-    trees = {name: random_tree(specs, name) for name, specs in row.items.items()}
-    for name, specs in row.items.items():
-        if specs.get(("step",)) == SCALAR:
+    trees = {name: random_tree(item, name) for name, item in row.items.items()}
+    for name, item in row.items.items():
+        if item.get(("step",)) == SCALAR:
             trees[name]["step"] = 3
     return save_run(trees, folder / "run")
 
@@ -326,3 +326,23 @@ def test_each_row_is_told_is_valid_and_comes_back_from_every_other_layout(row: R
         convert(there, back, row.layout)
         for came, was in zip(items_of(back, row), items_of(home, row), strict=True):
             assert differences(read(came), read(was)) == [], layout
+
+
+def test_what_the_script_that_is_replaced_wrote_is_read_and_becomes_what_nnx_writes(tmp_path: Path) -> None:
+    """It wrapped the model's leaves alone, and left the optimizer's chain as Linen's list."""
+    left: Specs = {
+        **wrapped(below(STACKED, "model")),
+        ("optimizer", "step"): "int32[]",
+        **adam(STACKED, "optimizer", "opt_state"),
+    }
+    run = saved(one("script", left, Layout.NNX), tmp_path)
+    assert validate(run) == []
+    convert(run, tmp_path / "linen", Layout.LINEN)
+    item = tmp_path / "linen" / "2" / "items"
+    assert specs(read(item)) == {text_of(path): spec for path, spec in linen(STACKED).items()}
+    convert(run, tmp_path / "nnx", Layout.NNX, ConversionOptions(leaves=Leaves.BARE))
+    found = specs(read(tmp_path / "nnx" / "2" / "items"))
+    whole = {**WITHOUT_STREAMS, ("optimizer", "step"): "int32[]"}
+    assert found == {text_of(path): spec for path, spec in whole.items()}
+    for target in ("linen", "nnx"):
+        assert verify(tmp_path / target, against=run) == []

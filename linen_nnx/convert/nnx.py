@@ -10,7 +10,7 @@ from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.ir import PARAMS, REFERENCE, OptimizerLeaf, Slot, TrainState, Variable, is_field
 from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.nnx import BASE, NnxShaped, Roots
-from linen_nnx.schema.ops import Origin
+from linen_nnx.schema.ops import Origin, refs
 from linen_nnx.schema.path import ROOT, DictKey, KeyPath, SequenceKey
 from linen_nnx.schema.plan import Note, Write
 from linen_nnx.schema.wire import VALUE
@@ -80,7 +80,9 @@ def form_of_nnx(state: NnxShaped, layout: Layout, lifted: TrainState) -> Form:
         empties=tuple(
             item.at
             for item in lifted.optimizer
-            if item.mirrors is None and isinstance(item.leaf.value, EmptyValue)
+            if item.mirrors is None
+            and isinstance(item.leaf.value, EmptyValue)
+            and not any(SequenceKey in map(type, ref.path) for ref in refs(item.leaf.op))
         ),
         groups=lifted.groups,
         step=state.step if isinstance(state.step, ArrayValue) else None,

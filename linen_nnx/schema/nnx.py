@@ -132,7 +132,12 @@ class NnxShaped(WireState):
             )
 
     def _sequences(self) -> Iterator[Problem]:
-        """NNX has no sequences on disk: list and tuple positions become dict keys of digits."""
+        """NNX has no sequences on disk: list and tuple positions become dict keys of digits.
+
+        Only the script that MaxText dropped left an optax chain as Linen's list, beside a wrapped model.
+        """
+        if self.leaves is Leaves.MODEL_WRAPPED:
+            return
         positions = {k for entry in self.opt_state for k in entry.path if isinstance(k, SequenceKey)}
         for entry in self.opt_state if positions else ():
             if not positions.isdisjoint(entry.path):

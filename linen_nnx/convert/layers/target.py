@@ -9,7 +9,7 @@ from linen_nnx.convert.layers.eras import era_in, era_of, slots_in
 from linen_nnx.convert.layers.families import family_of
 from linen_nnx.convert.layers.faults import in_params
 from linen_nnx.convert.layers.fresh import fresh_slots
-from linen_nnx.convert.layers.names import REMAINDER
+from linen_nnx.convert.layers.names import AUTO_REMAINDER, REMAINDER
 from linen_nnx.convert.layers.recognise import collect
 from linen_nnx.schema.ir import Variable
 from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerSlot, LayerStacking, Layout
@@ -125,6 +125,8 @@ def _of_era(
     group: LayerGroup, slots: tuple[LayerSlot, ...], form: LayerForm, variables: Sequence[Variable]
 ) -> tuple[LayerSlot, ...]:
     """Gemma 4's slots in the target's way."""
+    if not any(len(slot.path) > 1 or slot.path.names[0].startswith(AUTO_REMAINDER) for slot in slots):
+        return slots
     found = collect(variables)[group.parent, group.name]
     family = family_of(found.names, found.beside)
     if family is None or not family.local_stack or family.cycle is None:

@@ -16,6 +16,7 @@ paths on disk. The readers of the layouts see only what flax 0.12 itself would h
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from linen_nnx.convert.quantised import FROZEN
 from linen_nnx.schema.array import ArrayValue, Empty, EmptyValue, Value
@@ -30,7 +31,10 @@ from linen_nnx.schema.wire import VALUE
 
 _RAW = DictKey("raw_value")
 _MODULE_STATE = "_pytree__state"
+_STATE, _PARAMS = DictKey(_MODULE_STATE), DictKey("params")
 _MODEL, _OPTIMIZER, _OPT_STATE, _STEP = (ROOT / n for n in ("model", "optimizer", "opt_state", "step"))
+_HOLDER = {DictKey("model"), DictKey("step")}
+"""The root of `nnx.state(optimizer)`, where the optimizer holds its model and no state of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +57,14 @@ class Framed:
     nested: str | None = None
     """The key under which a Linen state stands."""
     evidence: tuple[str, ...] = ()
+    whole: Inventory | None = None
+    """The entries as they are, where nothing stands around them."""
 
-    @property
+    @cached_property
     def inventory(self) -> Inventory:
         """What detection and the readers take."""
+        if self.whole is not None:
+            return self.whole
         return Inventory.of(Entry(path=at.path, value=at.value) for at in self.entries)
 
     def dropped(self, origin: Origin) -> tuple[Drop, ...]:
@@ -120,6 +128,8 @@ def _heads(at: _At) -> Iterable[tuple[KeyPath, KeyPath]]:
 
 def framed(inventory: Inventory) -> Framed:
     """Take off all that is known to stand around a train state; most states have nothing of it."""
+    if not _is_framed(inventory):
+        return Framed((), whole=inventory)
     state = Framed(tuple(_At(entry.path, entry.path, entry.value) for entry in inventory.entries))
     steps: Sequence[Callable[[Framed], Framed]] = (
         _unsplit,
@@ -140,6 +150,30 @@ def framed_as(inventory: Inventory, form: Form) -> Framed:
     """The entries of an item that is on record for `form`: nothing but its key stands around the state."""
     state = Framed(tuple(_At(entry.path, entry.path, entry.value) for entry in inventory.entries))
     return state if form.nested is None else _unnested(state)
+
+
+def _is_framed(inventory: Inventory) -> bool:
+    """Whether there is any sign of what `framed` takes off; one look at each entry."""
+    heads = {entry.path.keys[:2] for entry in inventory.entries}
+    if () in heads:
+        return False
+    top = {keys[0] for keys in heads if keys}
+    if any(isinstance(key, SequenceKey) for key in top):
+        return True
+    if any((key, _STEP.keys[0]) in heads and (key, _PARAMS) in heads for key in top):
+        return True
+    if (*_OPTIMIZER.keys, *_MODEL.keys) in heads or top in (_HOLDER, _HOLDER | {_OPT_STATE.keys[0]}):
+        return True
+    linen = bool(top & {_PARAMS, _OPT_STATE.keys[0]})
+    return any(_is_sign(entry, linen=linen) for entry in inventory.entries)
+
+
+def _is_sign(entry: Entry, *, linen: bool) -> bool:
+    """Of an entry by itself. Tuples and None are usual in a Linen state."""
+    last = entry.path.keys[-2:]
+    if _RAW in last or last[-1:] == (_STATE,):
+        return True
+    return not linen and (isinstance(last[-1], SequenceKey) or _is_none(entry.value))
 
 
 def _top(state: Framed) -> set[str]:

@@ -15,14 +15,15 @@ from linen_nnx.schema.errors import ConversionError, raise_if
 from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.live import LiveReceipt
 from linen_nnx.schema.ops import Copy, Origin, Ref
-from linen_nnx.schema.options import ConversionOptions
+from linen_nnx.schema.options import Accept, ConversionOptions
 from linen_nnx.schema.path import KeyPath, SequenceKey
 from linen_nnx.schema.plan import Plan, Write
 
 if TYPE_CHECKING:
-    from flax.nnx import Module
+    from flax.nnx import Module, Optimizer
 
     from linen_nnx.convert.live.filling import Streams
+    from linen_nnx.convert.live.ruling import AnyRules
 
 T = TypeVar("T")
 Tree = dict[str, Any]
@@ -56,8 +57,10 @@ def to_nnx(
     model: "Module",
     optimizer: object = None,
     *,
-    options: ConversionOptions | None = None,
+    rules: "AnyRules | None" = None,
+    accept: Accept | str = Accept.PROVED,
     rngs: "Streams" = "keep",
+    options: ConversionOptions | None = None,
 ) -> LiveReceipt: ...
 
 
@@ -68,6 +71,8 @@ def to_nnx(
     *,
     options: ConversionOptions | None = None,
     template: object = None,
+    rules: "AnyRules | None" = None,
+    accept: Accept | str = Accept.PROVED,
     rngs: "Streams" = "keep",
 ) -> Tree | LiveReceipt:
     """A live train state of any layout as NNX: as a tree, or put into a model and its optimizer.
@@ -78,7 +83,9 @@ def to_nnx(
 
     `to_nnx(tree, model, optimizer)` fills live objects in place and returns a `LiveReceipt`: every variable
     keeps its type, metadata and sharding, PRNG streams stay the model's own (`rngs="take"`: become the
-    source's). All is checked before the first variable changes. Needs flax.
+    source's). Which variable is which follows `rules` (a `Rules` or a file), else from the structure of both,
+    as far as that proves it; `accept="names"` and `"order"` settle for less. All is checked before the first
+    variable changes. Needs flax.
 
     Takes what `validate` takes. Raises `LayoutError`, `ConversionError` with all problems at once.
     """
@@ -87,7 +94,7 @@ def to_nnx(
     # Here: live objects need flax, and trees do not.
     from linen_nnx.convert.live.nnx import into_nnx
 
-    return into_nnx(tree, model, optimizer, options or ConversionOptions(), rngs)
+    return into_nnx(tree, model, optimizer, options, rules, accept, rngs)
 
 
 @overload
@@ -103,10 +110,12 @@ def to_linen(tree: object, *, options: ConversionOptions, template: object = Non
 @overload
 def to_linen(
     tree: "Module",
-    optimizer: "Module | None" = None,
+    optimizer: "Optimizer[Any] | None" = None,
     *,
-    options: ConversionOptions | None = None,
     template: T,
+    rules: "AnyRules | None" = None,
+    accept: Accept | str = Accept.PROVED,
+    options: ConversionOptions | None = None,
 ) -> T: ...
 
 
@@ -116,6 +125,8 @@ def to_linen(
     *,
     options: ConversionOptions | None = None,
     template: Any = None,
+    rules: "AnyRules | None" = None,
+    accept: Accept | str = Accept.PROVED,
 ) -> Any:
     """A train state as Linen: a tree, or a state like a template.
 
@@ -124,14 +135,15 @@ def to_linen(
 
     `to_linen(model, optimizer, template=state)` takes a live NNX model with its optimizer, and returns a
     state like `state`, which may be abstract (`jax.eval_shape`): it gives the lengths of lists, the empty
-    states, and every field that NNX has not. Needs flax.
+    states, and every field that NNX has not. `rules` (which lead from Linen to NNX) and `accept` are those of
+    `to_nnx`. Needs flax.
     """
     if _is_model(tree):
         from linen_nnx.convert.live.linen import into_linen
 
         if template is None:
             raise TypeError("to_linen(model, optimizer) needs a template: the TrainState to make")
-        return into_linen(tree, optimizer, template, options or ConversionOptions())
+        return into_linen(tree, optimizer, template, options, rules, accept)
     asked = optimizer if isinstance(optimizer, ConversionOptions) else options
     return _warned(convert_tree(tree, Layout.LINEN, asked, template=template))
 

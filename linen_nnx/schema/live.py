@@ -4,6 +4,7 @@ from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Drop, Note
+from linen_nnx.schema.rules import Rules
 
 
 class Left(Model):
@@ -25,5 +26,7 @@ class LiveReceipt(Model):
     """What the model kept of its own, such as its PRNG streams."""
     left: tuple[Left, ...] = ()
     """What the source has and the live objects have no place for."""
+    rules: Rules | None = None
+    """The rules that were followed, given or inferred."""
     drops: tuple[Drop, ...] = ()
     notes: tuple[Note, ...] = ()

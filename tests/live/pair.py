@@ -36,6 +36,38 @@ class NnxNet(nnx.Module):
         return self.second(self.drop(self.norm(self.first(x))))
 
 
+class Renamed(nnx.Module):
+    """The same under other names; the layers are alike in no shape, so structure proves which is which."""
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.head = nnx.Linear(4, 2, rngs=rngs)
+        self.body = nnx.Dict(
+            dense=nnx.Linear(FEATURES, 4, rngs=rngs), bn=nnx.BatchNorm(4, momentum=0.9, rngs=rngs)
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.head(self.body["bn"](self.body["dense"](x)))
+
+
+class LinenSquare(nn.Module):
+    """Two layers that structure cannot tell apart."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.Dense(FEATURES, name="second")(nn.Dense(FEATURES, name="first")(x))
+
+
+class NnxSquare(nnx.Module):
+    """The same."""
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.first = nnx.Linear(FEATURES, FEATURES, rngs=rngs)
+        self.second = nnx.Linear(FEATURES, FEATURES, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.second(self.first(x))
+
+
 class OwnState(TrainState):  # type: ignore[no-untyped-call]
     """With statistics, a key and an average, each in a field of its own."""
 

@@ -15,12 +15,16 @@ from linen_nnx import Code, ConversionError, check_forward, load, spec_of, to_li
 from linen_nnx.schema.tree import flatten
 from tests.live.pair import (
     LinenNet,
+    LinenSquare,
     NnxNet,
+    NnxSquare,
+    Renamed,
     batch,
     linen_state,
     linen_step,
     nnx_pair,
     nnx_step,
+    transform,
     variables_of,
 )
 from tests.support.checkpoints import save_item
@@ -183,6 +187,36 @@ def test_sharded_models_are_loaded_shard_by_shard(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == "loaded"
+
+
+def test_other_names_are_found_by_structure_both_ways(tmp_path: Path) -> None:
+    state = linen_state()
+    pairs: list[Any] = [Renamed(nnx.Rngs(seed)) for seed in (0, 1)]
+    model, other = pairs
+    optimizer, others = (nnx.Optimizer(one, transform(), wrt=nnx.Param) for one in pairs)
+    receipts = [to_nnx(state, model, optimizer), load(saved("linen", tmp_path), other, others)]
+    assert receipts[0].rules == receipts[1].rules
+    assert receipts[0].rules is not None
+    for one in pairs:
+        assert check_forward(LinenNet(), variables_of(state), one, batch(), train=False) == 0.0
+    back = to_linen(model, optimizer, template=linen_state(0))
+    assert content(back.params) == content(state.params)
+    assert content(back.opt_state) == content(state.opt_state)
+
+
+def test_what_structure_cannot_tell_apart_is_refused_until_names_are_accepted() -> None:
+    module, x = LinenSquare(), batch()
+    variables: Any = module.init(jax.random.key(0), x)
+    state = {"step": 0, "params": variables["params"], "opt_state": transform().init(variables["params"])}
+    model = NnxSquare(nnx.Rngs(1))
+    optimizer = nnx.Optimizer(model, transform(), wrt=nnx.Param)
+    before = content(model)
+    with pytest.raises(ConversionError) as refused:
+        to_nnx(state, model, optimizer)
+    assert {problem.code for problem in refused.value.problems} == {Code.AMBIGUOUS_MAPPING}
+    assert content(model) == before
+    to_nnx(state, model, optimizer, accept="names")
+    assert check_forward(module, variables, model, x) == 0.0
 
 
 def test_exchanged_names_are_seen_by_the_forward_check() -> None:

@@ -1,6 +1,6 @@
 """Hold a plan against live objects, and fill them: all is checked before the first variable changes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from linen_nnx.convert.live.places import Place, places, update
@@ -10,6 +10,7 @@ from linen_nnx.schema.live import Left, LiveReceipt
 from linen_nnx.schema.path import ROOT, KeyPath
 from linen_nnx.schema.plan import Plan, Write
 from linen_nnx.schema.problem import Code, Problem, near
+from linen_nnx.schema.rules import Rules
 from linen_nnx.schema.spec import Kind
 
 Streams = Literal["keep", "take"]
@@ -21,10 +22,19 @@ Read = Callable[[Write, Any], Any]
 _OF_ONE_PASS = (Kind.CACHE, Kind.INTERMEDIATE)
 
 
-def fill(model: Any, optimizer: Any, plan: Plan, read: Read, rngs: Streams) -> LiveReceipt:
+def fill(
+    model: Any,
+    optimizer: Any,
+    plan: Plan,
+    read: Read,
+    rngs: Streams,
+    doubts: Sequence[Problem] = (),
+    rules: Rules | None = None,
+) -> LiveReceipt:
     """Fill a model and its optimizer by a plan whose target has bare leaves.
 
-    Raises `ConversionError` with every difference, and then leaves both as they were.
+    Raises `ConversionError` with every difference, or else with `doubts` of the plan, and then leaves both
+    as they were.
     """
     where = places(model, optimizer)
     writes = {w.target: w for w in plan.item_writes if isinstance(w.value, ArrayValue)}
@@ -32,10 +42,12 @@ def fill(model: Any, optimizer: Any, plan: Plan, read: Read, rngs: Streams) -> L
     kept = tuple(
         _kept(path, where[path]) for path in where if path not in taken and _may_stay(where[path], rngs)
     )
-    raise_if(
-        [*_missing(where, writes, rngs), *_unlike(taken, writes), *_surplus(where, writes, optimizer)],
-        ConversionError,
-    )
+    differences = [
+        *_missing(where, writes, rngs),
+        *_unlike(taken, writes),
+        *_surplus(where, writes, optimizer),
+    ]
+    raise_if(differences or list(doubts), ConversionError)
     values = {path: read(writes[path], place.value) for path, place in taken.items()}
     update(values, where)
     return LiveReceipt(
@@ -44,6 +56,7 @@ def fill(model: Any, optimizer: Any, plan: Plan, read: Read, rngs: Streams) -> L
         nbytes=sum(place.spec.nbytes for place in taken.values()),
         kept=kept,
         left=(*_not_asked_for(writes, optimizer), *_streams_left(where, writes, rngs), *_aside(plan)),
+        rules=rules,
         drops=plan.drops,
         notes=plan.notes,
     )

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from linen_nnx.convert.live.arrays import like
+from linen_nnx.convert.live.ruling import AnyRules, ruled, towards
 from linen_nnx.convert.memory import convert_tree
+from linen_nnx.convert.spec.live import spec_of_live
+from linen_nnx.convert.store.memory_source import MemorySource
 from linen_nnx.schema.array import ArraySpec, ArrayValue
 from linen_nnx.schema.errors import ConversionError, raise_if
 from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.linen import FIELD_COLLECTIONS
-from linen_nnx.schema.options import ConversionOptions
+from linen_nnx.schema.options import Accept, ConversionOptions
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem, near
 from linen_nnx.schema.tree import flatten, inventory_of, value_of
@@ -18,7 +21,14 @@ _STATE = ("step", "params", "opt_state", *FIELD_COLLECTIONS)
 """Fields that the model and its optimizer give; every other one is the template's own."""
 
 
-def into_linen(model: Any, optimizer: Any, template: Any, options: ConversionOptions) -> Any:
+def into_linen(
+    model: Any,
+    optimizer: Any,
+    template: Any,
+    options: ConversionOptions | None,
+    rules: AnyRules | None,
+    accept: Accept | str,
+) -> Any:
     """A state like `template` (concrete, or of `jax.eval_shape`) with the values of the live objects.
 
     Raises `ConversionError` with every difference from the template.
@@ -28,11 +38,14 @@ def into_linen(model: Any, optimizer: Any, template: Any, options: ConversionOpt
     tree = {"model": nnx.state(model)}
     if optimizer is not None:
         tree["optimizer"] = nnx.state(optimizer)
-    made = dict(flatten(convert_tree(tree, Layout.LINEN, options, template=template).tree))
+    base = towards(Layout.LINEN, options)
+    asked, found = ruled(MemorySource(template), spec_of_live(model, optimizer), base, rules, accept)
+    made = dict(flatten(convert_tree(tree, Layout.LINEN, asked, template=template).tree))
     wanted = {entry.path: entry.value for entry in inventory_of(template).entries}
     arrays = {path: value.spec for path, value in wanted.items() if isinstance(value, ArrayValue)}
     given = dict(flatten(template))
-    raise_if(_problems(made, arrays, given, has_optimizer=optimizer is not None), ConversionError)
+    differences = _problems(made, arrays, given, has_optimizer=optimizer is not None)
+    raise_if(differences or ([] if found is None else found.problems), ConversionError)
     return _rebuilt(template, made)
 
 

@@ -769,7 +769,7 @@ def test_convert_and_plan_take_the_same_options(run: Run) -> None:
         set(re.findall(r"^ +(--[a-z-]+)", run(name, "--help").out, re.MULTILINE))
         for name in ("plan", "convert")
     )
-    assert of_convert - of_plan == {"--dry-run", "--overwrite", "--no-digest"}
+    assert of_convert - of_plan == {"--dry-run", "--overwrite", "--no-digest", "--fingerprint"}
     assert of_plan <= of_convert
 
 

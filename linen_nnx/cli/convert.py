@@ -16,6 +16,7 @@ NAME = "convert"
 def run(
     source: opt.Source,
     target: Annotated[Path, typer.Argument(help="The new checkpoint; must not exist.", show_default=False)],
+    layout: opt.From = None,
     to: opt.To = None,
     direction: opt.DirectionOption = Direction.AUTO,
     scan_layers: opt.Scan = None,
@@ -54,8 +55,8 @@ def run(
     from linen_nnx.convert.converting import check, convert
 
     options = opt.conversion(
-        to, direction, scan_layers, layer_axis, layer_cycle, leaves, layer_names, params_only, no_keep_aux,
-        rules, spec, inverse, accept, chunks,
+        layout, to, direction, scan_layers, layer_axis, layer_cycle, leaves, layer_names, params_only,
+        no_keep_aux, rules, spec, inverse, accept, chunks,
     )  # fmt: skip
     effort = opt.effort(transfer, workers, memory)
     render.step_taken(source, step, item)

@@ -18,6 +18,12 @@ Source = Annotated[
 Step = Annotated[int | None, typer.Option("--step", help="The step of a run folder. [default: the latest]")]
 Item = Annotated[str | None, typer.Option("--item", help="The item of a step folder, where it has several.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; `schema` describes it.")]
+From = Annotated[
+    Layout | None,
+    typer.Option(
+        "--from", help="The source's layout, such as params for a bare model tree. [default: detected]"
+    ),
+]
 To = Annotated[Layout | None, typer.Option("--to", help="The target layout.")]
 DirectionOption = Annotated[
     Direction, typer.Option("--direction", help="Shorthand for --to; auto is the other framework.")
@@ -132,6 +138,7 @@ def effort(transfer: Transfer, workers: int | None, memory: str) -> Effort:
 
 
 def conversion(
+    source: Layout | None,
     to: Layout | None,
     direction: Direction,
     scan: bool | None,
@@ -154,6 +161,7 @@ def conversion(
     if scan is not None:
         stacking = LayerStacking.STACKED if scan else LayerStacking.UNSTACKED
     return ConversionOptions(
+        source=source,
         to=to,
         direction=direction,
         stacking=stacking,
@@ -174,6 +182,7 @@ def conversion(
 def spelled(options: ConversionOptions) -> list[str]:
     """The options as a user types them: the way back from `conversion`, but for files of rules and specs."""
     valued = {
+        "--from": options.source,
         "--to": options.to,
         "--direction": None if options.direction is Direction.AUTO else options.direction,
         "--layer-axis": options.layer_axis,

@@ -10,6 +10,7 @@ NAME = "plan"
 
 def run(
     source: opt.Source,
+    layout: opt.From = None,
     to: opt.To = None,
     direction: opt.DirectionOption = Direction.AUTO,
     scan_layers: opt.Scan = None,
@@ -36,8 +37,8 @@ def run(
     from linen_nnx.convert.converting import plan
 
     options = opt.conversion(
-        to, direction, scan_layers, layer_axis, layer_cycle, leaves, layer_names, params_only, no_keep_aux,
-        rules, spec, inverse, accept, chunks,
+        layout, to, direction, scan_layers, layer_axis, layer_cycle, leaves, layer_names, params_only,
+        no_keep_aux, rules, spec, inverse, accept, chunks,
     )  # fmt: skip
     effort = opt.effort(transfer, workers, memory)
     render.step_taken(source, step, item)

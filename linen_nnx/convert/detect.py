@@ -21,6 +21,8 @@ _NNX = frozenset({"model", "optimizer"})
 _DILOCO = frozenset({"inner_state", "outer_opt_state"})
 _WRAPPED_CHAINS = frozenset({"inner_state", "inner_opt_state", "base_optimizer_state", "fast_state"})
 """Fields in which optax's wrappers keep the state of what they wrap."""
+_OPTIMIZER_ALONE = frozenset({"optimizer", "opt_state", "step"})
+"""What an `nnx.Optimizer` without its model leaves at the root."""
 _MODEL_PARTS = frozenset({"decoder", "encoder", "token_embedder"})
 
 
@@ -61,6 +63,8 @@ def _found(layout: Layout, *evidence: str) -> Detection:
 
 def _params_signs(inventory: Inventory) -> list[str]:
     """What shows that a model tree stands at the root."""
+    if set(inventory.top) <= _OPTIMIZER_ALONE:
+        return []
     signs = []
     if found := [name for name in inventory.top if name in _MODEL_PARTS]:
         signs.append(f"parts of a model stand at the root: {', '.join(found)}")
@@ -199,6 +203,15 @@ def _unknown(inventory: Inventory) -> LayoutError:
             code=Code.UNKNOWN_LAYOUT,
             expected="params (Linen, MaxText) or model (NNX) at the root",
             found=", ".join(inventory.top) or "no entries",
+            hint=_unknown_hint(inventory),
         )
     ]
     return LayoutError(problems)
+
+
+def _unknown_hint(inventory: Inventory) -> str | None:
+    if not inventory.top:
+        return None
+    if set(inventory.top) <= _OPTIMIZER_ALONE:
+        return "an nnx.Optimizer alone is no train state: save it together with its model"
+    return "if it is a bare model tree (to_pure_dict of a model), say so: --layout params, --from params"

@@ -136,6 +136,7 @@ def framed(inventory: Inventory) -> Framed:
         _unwrapped,
         _without_module_states,
         _unnested,
+        _unnested_nnx,
         _from_optimizer,
         _without_second_model,
         _without_sown,
@@ -161,6 +162,8 @@ def _is_framed(inventory: Inventory) -> bool:
     if any(isinstance(key, SequenceKey) for key in top):
         return True
     if any((key, _STEP.keys[0]) in heads and (key, _PARAMS) in heads for key in top):
+        return True
+    if any((key, _MODEL.keys[0]) in heads and (key, _OPTIMIZER.keys[0]) in heads for key in top):
         return True
     if (*_OPTIMIZER.keys, *_MODEL.keys) in heads or top in (_HOLDER, _HOLDER | {_OPT_STATE.keys[0]}):
         return True
@@ -279,6 +282,19 @@ def _unnested(state: Framed) -> Framed:
     beside = [Entry(path=at.origin, value=at.value) for at in state.entries if at.path.names[0] != name]
     text = f"a Linen TrainState stands below {name}, with params and a step of its own"
     return replace(state, entries=inside, beside=tuple(beside), nested=name, evidence=(*state.evidence, text))
+
+
+def _unnested_nnx(state: Framed) -> Framed:
+    """A model and its optimizer below one key; what stands beside it is kept aside."""
+    heads = {at.path.names[:2] for at in state.entries}
+    holders = {name for name, *below in heads if below == ["model"] and (name, "optimizer") in heads}
+    if state.nested is not None or len(holders) != 1 or "model" in _top(state):
+        return state
+    (name,) = holders
+    inside = tuple(replace(at, path=at.path[1:]) for at in state.entries if at.path.names[0] == name)
+    beside = [Entry(path=at.origin, value=at.value) for at in state.entries if at.path.names[0] != name]
+    text = f"model and optimizer stand below {name}"
+    return replace(state, entries=inside, beside=tuple(beside), evidence=(*state.evidence, text))
 
 
 def _from_optimizer(state: Framed) -> Framed:

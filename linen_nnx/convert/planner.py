@@ -40,7 +40,7 @@ from linen_nnx.schema.rules import Rules
 
 def plan(source: Source, options: ConversionOptions, template: Source | None = None) -> Plan:
     """The whole conversion as data. Raises `LayoutError`, `ConversionError`."""
-    lifted = lift_source(source)
+    lifted = lift_source(source, options.source)
     layout, inner = target_of(lifted.form, options)
     if inner is not None and (options.rules is not None or options.spec is not None):
         raise refuse_rules()

@@ -15,7 +15,7 @@ without unboxing it) ends in `value`, its unboxed neighbours do not.
 from collections.abc import Iterator, Sequence
 from typing import Literal, Self
 
-from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.array import ArrayValue, EmptyValue
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.path import ROOT, DictKey, KeyPath
@@ -27,8 +27,17 @@ OPT_STATE = ROOT / "opt_state"
 STEP = ROOT / "step"
 FIELD_COLLECTIONS = ("batch_stats",)
 """Collections that subclasses of `TrainState` hold in a field of their own."""
-FIELDS = ("dropout_rng", "dropout_key", "rng", "key", "ema_params", "ema")
+FIELDS = (
+    *("dropout_rng", "dropout_key", "rng", "rngs", "key", "prng_key"),
+    *("ema_params", "ema", "target_params"),
+    *("metrics", "loss_scale", "dynamic_scale"),
+)
 """Other fields of subclasses that are in general use."""
+
+
+def _is_unset(entries: tuple[Entry, ...]) -> bool:
+    """A field that holds None, or nothing at all, is no collection."""
+    return len(entries) == 1 and len(entries[0].path) == 0 and isinstance(entries[0].value, EmptyValue)
 
 
 class LinenCollection(Model):
@@ -80,9 +89,11 @@ class LinenTrainState(WireState):
         else:
             collections = [LinenCollection(name="params", entries=entries)] if entries else []
         for name in FIELD_COLLECTIONS:
-            if found := inventory.below(ROOT / name):
+            found = inventory.below(ROOT / name)
+            if found and not _is_unset(found):
                 collections.append(LinenCollection(name=name, entries=found, is_field=True))
         below = [(name, inventory.below(ROOT / name)) for name in FIELDS]
+        below += [(n, e) for n in FIELD_COLLECTIONS if _is_unset(e := inventory.below(ROOT / n))]
         state = cls(
             step=leaf_at(inventory, STEP),
             nested_params=nested or not entries,

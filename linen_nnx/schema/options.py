@@ -57,6 +57,8 @@ class Chunks(StrEnum):
 class ConversionOptions(Model):
     """Options of `plan` and `convert`. None means: as the source has it, or the layout's default."""
 
+    source: Layout | None = None
+    """The layout of the source, where its looks do not tell."""
     to: Layout | None = None
     direction: Direction = Direction.AUTO
     stacking: LayerStacking | None = None

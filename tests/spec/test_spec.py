@@ -12,7 +12,7 @@ import optax
 import pytest
 from flax import nnx
 
-from linen_nnx import Code, Layout, Spec, SpecError, spec_of, validate
+from linen_nnx import Code, Layout, Spec, SpecError, convert, spec_of, validate
 from linen_nnx.convert.spec.factory import factory
 from linen_nnx.schema.spec import Kind
 from tests.spec import factories
@@ -169,3 +169,12 @@ def test_a_state_of_the_other_framework_is_told_to_be_converted_first(tmp_path: 
 def test_a_spec_of_a_model_alone_says_nothing_of_the_optimizer(tmp_path: Path) -> None:
     model, _ = nnx_model()
     assert validate(save_nnx(tmp_path / "item", wrapped=True), against=spec_of(model)) == []
+
+
+def test_streams_that_linen_cannot_give_are_missing_with_what_to_do(tmp_path: Path) -> None:
+    convert(save_linen(tmp_path / "item"), tmp_path / "target", Layout.NNX)
+    problems = validate(tmp_path / "target", against=spec_of(factories.small))
+    assert {str(problem.path) for problem in problems} == {
+        f"model/dropout/rngs/{name}" for name in ("count", "key")
+    }
+    assert all(problem.hint is not None and "--template" in problem.hint for problem in problems)

@@ -20,7 +20,9 @@ def spec_problems(found: Lifted, spec: Spec) -> list[Problem]:
     if found.form.layout.is_nnx != spec.layout.is_nnx:
         return [_other_framework(found, spec)]
     empties = not spec.layout.is_nnx
-    problems = _held(_variables(found, spec), _expected_variables(spec))
+    problems = [
+        _about_streams(problem, spec) for problem in _held(_variables(found, spec), _expected_variables(spec))
+    ]
     if spec.optimizer or spec.step is not None:
         problems += _held(_optimizer(found, spec, empties), _expected_optimizer(spec, empties))
         problems += _step(found, spec)
@@ -89,6 +91,15 @@ def _held(ours: Mapping[KeyPath, Value], theirs: Mapping[KeyPath, Value]) -> lis
                 )
             )
     return problems
+
+
+def _about_streams(problem: Problem, spec: Spec) -> Problem:
+    """Linen has no PRNG streams to give: say what a model does without them."""
+    streams = {address(Slot(collection="params", path=path)) for path in spec.rngs}
+    if problem.code is not Code.MISSING_ENTRY or problem.path not in streams:
+        return problem
+    hint = "`load` leaves a model its own streams; convert with --template to write those of a fresh model"
+    return problem.model_copy(update={"hint": hint})
 
 
 def _difference(one: Value | None, other: Value | None) -> Code | None:

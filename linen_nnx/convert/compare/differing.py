@@ -1,5 +1,6 @@
 """`diff`: all that tells two checkpoints apart, and what explains it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -141,8 +142,8 @@ def _unequal(found: Comparison, differences: Sequence[LeafDifference], effort: E
     seen = [_corners(found, positions, side) for side in (0, 1)]
     contents: list[dict[int, Content]] = []
     for here, (side, ours) in enumerate(zip((found.a, found.b), seen, strict=True)):
-        theirs = seen[1 - here]
-        wanted = {at: key for at, key in ours.items() if _stands_elsewhere(at, key, theirs)}
+        elsewhere = _Elsewhere(seen[1 - here])
+        wanted = {at: key for at, key in ours.items() if elsewhere.has(at, key)}
         contents.append(_contents(side, wanted, found, here, effort))
     return [
         Unequal(at, *(_known(contents[here], seen[here], at, here) for here in (0, 1))) for at in positions
@@ -164,12 +165,21 @@ def _corners(found: Comparison, positions: Sequence[int], side: int) -> dict[int
     return out
 
 
-def _stands_elsewhere(at: int, key: _Corner, theirs: dict[int, _Corner]) -> bool:
-    spec, corner = key
-    return any(
-        other != at and spec == theirs_spec and (corner is None or theirs_corner in (None, corner))
-        for other, (theirs_spec, theirs_corner) in theirs.items()
-    )
+class _Elsewhere:
+    """Where the other side has leaves of the same spec that may begin with the same element."""
+
+    def __init__(self, theirs: dict[int, _Corner]) -> None:
+        self._theirs = theirs
+        self._corners = Counter(theirs.values())
+        self._specs = Counter(spec for spec, _ in theirs.values())
+
+    def has(self, at: int, key: _Corner) -> bool:
+        """Whether any stands under another name than that at position `at`."""
+        spec, corner = key
+        if corner is None:
+            return self._specs[spec] > (at in self._theirs and self._theirs[at][0] == spec)
+        same = self._corners[key] + self._corners[spec, None]
+        return same > (self._theirs.get(at) in (key, (spec, None)))
 
 
 def _contents(

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
+from linen_nnx.convert.compare.decoding import Reader
 from linen_nnx.convert.compare.slices import Slice
 from linen_nnx.convert.compare.threads import run_jobs
 from linen_nnx.convert.compare.units import TILE, Block, blocks, tiles
 from linen_nnx.convert.engine.progress import one_at_a_time
-from linen_nnx.convert.store.read import StoredArray, open_array
-from linen_nnx.schema.errors import StorageError
+from linen_nnx.convert.store.read import StoredArray
 from linen_nnx.schema.routing import Effort
 
 Digests = dict[Slice, bytes]
@@ -51,16 +51,12 @@ def _cost(block: Block, memory: int) -> int:
 
 def _digest(block: Block, memory: int, advance: Callable[[int], None]) -> Digests:
     hashers = {one: blake3() for one in block.slices}
-    try:
-        opened = open_array(block.array)
-        for region in tiles(block.free_shape, _slab(block, memory)):
-            whole = opened[block.where(region)].read().result()
-            for one, view in block.apart(whole).items():
-                data = _bytes(view)
-                hashers[one].update(data)
-                advance(len(data))
-    except ValueError as error:
-        raise StorageError(f"cannot read {block.array.path}: {error}") from error
+    reader = Reader(block.array)
+    for region in tiles(block.free_shape, _slab(block, memory)):
+        for one, view in block.apart(reader.start(block.where(region))()).items():
+            data = _bytes(view)
+            hashers[one].update(data)
+            advance(len(data))
     return {one: hasher.digest() for one, hasher in hashers.items()}
 
 

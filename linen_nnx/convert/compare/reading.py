@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from linen_nnx.convert.compare.decoding import Reader
 from linen_nnx.convert.compare.elements import Tally
 from linen_nnx.convert.compare.identical import Alike, alike
 from linen_nnx.convert.compare.slices import Slice
 from linen_nnx.convert.compare.threads import run_jobs
 from linen_nnx.convert.compare.units import Block, Region, blocks, chunk_of, step_of, tiles
 from linen_nnx.convert.engine.progress import one_at_a_time
-from linen_nnx.convert.store.read import StoredArray, open_array
-from linen_nnx.schema.errors import StorageError
+from linen_nnx.convert.store.read import StoredArray
 from linen_nnx.schema.ops import Op
 from linen_nnx.schema.routing import Effort
 
@@ -71,7 +71,7 @@ class Unit:
         """Compare all tiles; the bytes of A that need not be decoded. Raises `StorageError`."""
         a, b = self.sides
         shortcut = self._shortcut()
-        opened: dict[int, Any] = {}
+        readers: dict[int, Reader] = {}
         spared = 0
         for region in tiles(self.shape, self.step):
             nbytes = _size(region) * sum(work.tally.a.dtype.itemsize for work in self.works)
@@ -80,7 +80,7 @@ class Unit:
                 for work in self.works:
                     work.tally.skipped()
             else:
-                one, other = (_read(side, region, opened) for side in (a, b))
+                one, other = (_read(side, region, readers) for side in (a, b))
                 for work in self.works:
                     at = tuple(part.start for part in region)
                     work.tally.add(at, one[work.slices[0]], other[work.slices[1]])
@@ -100,15 +100,12 @@ def _size(region: Region) -> int:
     return int(np.prod(sizes, dtype=np.int64))
 
 
-def _read(side: Sequence[Block], region: Region, opened: dict[int, Any]) -> dict[Slice, Any]:
-    try:
-        for block in side:
-            if id(block) not in opened:
-                opened[id(block)] = open_array(block.array)
-        reads = [(block, opened[id(block)][block.where(region)].read()) for block in side]
-        return {one: view for block, read in reads for one, view in block.apart(read.result()).items()}
-    except ValueError as error:
-        raise StorageError(f"cannot read {side[0].array.path}: {error}") from error
+def _read(side: Sequence[Block], region: Region, readers: dict[int, Reader]) -> dict[Slice, Any]:
+    reads = []
+    for block in side:
+        reader = readers.setdefault(id(block), Reader(block.array))
+        reads.append((block, reader.start(block.where(region))))
+    return {one: view for block, read in reads for one, view in block.apart(read()).items()}
 
 
 def units(works: Sequence[Work]) -> list[Unit]:

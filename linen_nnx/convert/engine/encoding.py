@@ -18,7 +18,7 @@ def encoded_chunk(values: Any, zarr: ZarrV2 | ZarrV3, buffers: Buffers) -> Data:
     What it returns is the thread's own buffer, until the next call.
     """
     codec = chunk_codec(zarr)
-    if codec is None or values.shape != zarr.chunk_shape or not _bytes_as_here(zarr):
+    if codec is None or values.shape != zarr.chunk_shape or not bytes_as_here(zarr):
         return _by_tensorstore(values, zarr)
     data = raw(values)
     out = buffers.get("encoded", bound(len(data)))
@@ -31,7 +31,7 @@ def raw(values: Any) -> memoryview:
     return data
 
 
-def _bytes_as_here(zarr: ZarrV2 | ZarrV3) -> bool:
+def bytes_as_here(zarr: ZarrV2 | ZarrV3) -> bool:
     """Whether elements are stored in the byte order that numpy has them in."""
     if zarr.spec.dtype.itemsize == 1:
         return True

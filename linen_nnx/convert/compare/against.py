@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from linen_nnx.convert.compare.comparing import Comparison, compare
 from linen_nnx.convert.compare.ruled import leads_across, ruled_problems
 from linen_nnx.convert.compare.sides import sides
+from linen_nnx.convert.compare.told import values_differ
 from linen_nnx.convert.engine.progress import Silent
 from linen_nnx.convert.proof.receipts import read_receipt
 from linen_nnx.convert.store.orbax_source import OrbaxItem
@@ -69,14 +70,7 @@ def _problems(found: LeafDifference, dropped: set[Ref]) -> Iterator[Problem]:
         case SpecDiffers(a=a, b=b) | TextDiffers(a=a, b=b):
             yield _differs(path, str(a.value), str(b.value))
         case ValuesDiffer(statistics=counted):
-            first = counted.first
-            assert first is not None
-            place = f"at {list(first.index)} {first.a}" if first.index else first.a
-            yield _differs(
-                path,
-                f"the source's values, bit for bit; {place}",
-                f"{counted.differing} of {counted.elements} elements that differ; there {first.b}",
-            )
+            yield values_differ(path, counted)
         case LayersDiffer():
             return
 

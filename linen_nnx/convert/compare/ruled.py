@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from linen_nnx.convert.compare.elements import Tally
+from linen_nnx.convert.compare.told import values_differ
 from linen_nnx.convert.engine.reader import Reader
 from linen_nnx.convert.engine.regions import Region, Regions
 from linen_nnx.convert.planner import plan
@@ -16,6 +18,7 @@ from linen_nnx.convert.store.orbax_source import OrbaxItem
 from linen_nnx.convert.store.read import StoredArray, open_array
 from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.difference import Statistics
 from linen_nnx.schema.ops import Origin
 from linen_nnx.schema.options import ConversionOptions
 from linen_nnx.schema.path import KeyPath
@@ -45,21 +48,20 @@ def ruled_problems(source: OrbaxItem, target: OrbaxItem, options: ConversionOpti
     out = []
     for write in writes:
         value = found.get(write.target)
-        if value is None or not same_content(value, write.value):
+        if not isinstance(value, ArrayValue) or not same_content(value, write.value):
             out.append(_problem(write.target, str(write.value), str(value or "nothing")))
-        elif not _equal(write, items, target.arrays[write.target]):
-            out.append(
-                _problem(write.target, "what the rules make of the source, bit for bit", "other values")
-            )
+        elif (counted := _counted(write, value, items, target.arrays[write.target])).differing:
+            out.append(values_differ(write.target, counted, "what the rules make of the source"))
     return out
 
 
-def _equal(write: Write, items: Items, stored: StoredArray) -> bool:
+def _counted(write: Write, value: ArrayValue, items: Items, stored: StoredArray) -> Statistics:
     made, array = Regions(Reader(items, cache=0)), open_array(stored)
-    return all(
-        _bits(made.read(write.op, region)) == _bits(array[region].read().result())
-        for region in _regions(stored)
-    )
+    tally = Tally(value.spec, value.spec)
+    for region in _regions(stored):
+        wanted, found = (np.asarray(a) for a in (made.read(write.op, region), array[region].read().result()))
+        tally.add(tuple(part.start for part in region), wanted, found)
+    return tally.statistics()
 
 
 def _regions(stored: StoredArray) -> Iterator[Region]:
@@ -68,10 +70,6 @@ def _regions(stored: StoredArray) -> Iterator[Region]:
     for index in chunk_grid(zarr):
         sizes = zip(index, zarr.chunk_shape, zarr.shape, strict=True)
         yield tuple(slice(at * part, min((at + 1) * part, size)) for at, part, size in sizes)
-
-
-def _bits(array: object) -> bytes:
-    return np.ascontiguousarray(array).tobytes()
 
 
 def _problem(path: KeyPath, expected: str, found: str) -> Problem:

@@ -6,11 +6,9 @@ from typing import Annotated
 
 import typer
 
-from linen_nnx.convert.rules.reading import read_rules
-from linen_nnx.convert.spec.document import read_spec
-from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout, Leaves
-from linen_nnx.schema.options import Accept, Aux, Chunks, ConversionOptions, Direction, Parts
-from linen_nnx.schema.routing import Effort, Transfer
+from linen_nnx.schema.layout import LayerNames, Layout, Leaves
+from linen_nnx.schema.options import Accept, Chunks, Direction
+from linen_nnx.schema.routing import Transfer
 
 Source = Annotated[
     Path, typer.Argument(help="A run, step or item folder, or a legacy file of flax.", show_default=False)
@@ -130,74 +128,3 @@ def nbytes(text: str) -> int:
     if match is None or int(match[1]) == 0:
         raise typer.BadParameter(f"{text!r} is no size; write 512MiB or 2GiB", param_hint="--memory")
     return int(match[1]) * _UNITS[match[2].upper()]
-
-
-def effort(transfer: Transfer, workers: int | None, memory: str) -> Effort:
-    """What the conversion may use."""
-    return Effort(transfer=transfer, workers=workers, memory=nbytes(memory))
-
-
-def conversion(
-    source: Layout | None,
-    to: Layout | None,
-    direction: Direction,
-    scan: bool | None,
-    axis: int | None,
-    cycle: int | None,
-    leaves: Leaves | None,
-    names: LayerNames | None,
-    params_only: bool,
-    no_keep_aux: bool,
-    rules: Path | None,
-    spec: Path | None,
-    inverse: bool,
-    accept: Accept,
-    chunks: Chunks,
-) -> ConversionOptions:
-    """The options as the conversion takes them."""
-    if leaves is Leaves.MIXED:
-        raise typer.BadParameter("mixed leaves are kept, never made", param_hint="--leaves")
-    stacking = None
-    if scan is not None:
-        stacking = LayerStacking.STACKED if scan else LayerStacking.UNSTACKED
-    return ConversionOptions(
-        source=source,
-        to=to,
-        direction=direction,
-        stacking=stacking,
-        layer_axis=axis,
-        layer_cycle=cycle,
-        leaves=leaves,
-        layer_names=names,
-        parts=Parts.PARAMS if params_only else Parts.ALL,
-        aux=Aux.DROP if no_keep_aux else Aux.KEEP,
-        rules=None if rules is None else read_rules(rules),
-        inverse=inverse,
-        spec=None if spec is None else read_spec(spec),
-        accept=accept,
-        chunks=chunks,
-    )
-
-
-def spelled(options: ConversionOptions) -> list[str]:
-    """The options as a user types them: the way back from `conversion`, but for files of rules and specs."""
-    valued = {
-        "--from": options.source,
-        "--to": options.to,
-        "--direction": None if options.direction is Direction.AUTO else options.direction,
-        "--layer-axis": options.layer_axis,
-        "--layer-cycle": options.layer_cycle,
-        "--leaves": options.leaves,
-        "--layer-names": options.layer_names,
-        "--accept": None if options.accept is Accept.PROVED else options.accept,
-        "--chunks": None if options.chunks is Chunks.SOURCE else options.chunks,
-    }
-    flags = {
-        "--scan-layers": options.stacking is LayerStacking.STACKED,
-        "--no-scan-layers": options.stacking is LayerStacking.UNSTACKED,
-        "--params-only": options.parts is Parts.PARAMS,
-        "--no-keep-aux": options.aux is Aux.DROP,
-        "--inverse": options.inverse,
-    }
-    typed = [word for name, value in valued.items() if value is not None for word in (name, str(value))]
-    return typed + [name for name, given in flags.items() if given]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ from linen_nnx import (
     plan,
     report,
 )
+from linen_nnx.cli.conversion import Conversion, spelled
 from linen_nnx.cli.main import app
-from linen_nnx.cli.options import conversion, spelled
 from linen_nnx.cli.page.model import Page, Tone, Verdict
 from linen_nnx.cli.page.report import page_of
 from linen_nnx.schema.path import KeyPath
@@ -130,13 +131,5 @@ _OPTIONS = st.builds(ConversionOptions, rules=st.none(), spec=st.none()).filter(
 def test_options_as_they_are_typed_are_read_as_the_same_options(options: ConversionOptions) -> None:
     command = get_command(app).commands["plan"]  # type: ignore[attr-defined]
     typed = command.make_context("plan", ["source", *spelled(options)]).params
-    read = conversion(
-        *(
-            typed[name]
-            for name in (
-                "to", "direction", "scan_layers", "layer_axis", "layer_cycle", "leaves", "layer_names",
-                "params_only", "no_keep_aux", "rules", "spec", "inverse", "accept", "chunks",
-            )
-        )
-    )  # fmt: skip
+    read = Conversion(**{field.name: typed[field.name] for field in fields(Conversion)}).options()
     assert read == options

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from linen_nnx.cli.options import spelled
+from linen_nnx.cli.conversion import spelled
 from linen_nnx.cli.page.model import Fact, Findings, Page, Row, Verdict
 from linen_nnx.cli.page.rows import commands, losses, row, written
 from linen_nnx.cli.render.out import size

@@ -149,8 +149,9 @@ def framed(inventory: Inventory) -> Framed:
 
 def framed_as(inventory: Inventory, form: Form) -> Framed:
     """The entries of an item that is on record for `form`: nothing but its key stands around the state."""
-    state = Framed(tuple(_At(entry.path, entry.path, entry.value) for entry in inventory.entries))
-    return state if form.nested is None else _unnested(state)
+    if form.nested is None:
+        return Framed((), whole=inventory)
+    return _unnested(Framed(tuple(_At(entry.path, entry.path, entry.value) for entry in inventory.entries)))
 
 
 def _is_framed(inventory: Inventory) -> bool:

@@ -15,7 +15,7 @@ export PATH
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint type bench docs oracle old-writers format clean
+.PHONY: help demo test check lint type bench docs oracle readers old-writers format clean
 
 RUN := $(VENV)/bin/python -m
 
@@ -51,16 +51,19 @@ oracle: $(VENV)/.ready  ## train, convert and resume with MaxText itself (Python
 old-writers: $(VENV)/.ready  ## write test data with flax 0.8.5, 0.10.2, 0.10.7 and 0.11.2 (Python 3.11, 2 GB, minutes)
 	$(RUN) tests.old --python '$(OLD_PYTHON)' $(ARGS)
 
+readers: $(VENV)/.ready  ## let other releases of orbax read what we write (environments of their own)
+	$(RUN) tests.readers $(ARGS)
+
 format: $(VENV)/.ready  ## mend what ruff can mend, and format
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
 clean:  ## remove all that these verbs made
-	rm -rf build dist .venv .venv-demo .venv-docs .venv-oracle-* .venv-old-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist .venv .venv-demo .venv-docs .venv-oracle-* .venv-readers-* .venv-old-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The same on a machine with an accelerator as on one without.
-demo test bench: export JAX_PLATFORMS := cpu
+demo test bench readers: export JAX_PLATFORMS := cpu
 
 # The venvs. `.ready` is the stamp: newer than pyproject.toml, so nothing is installed twice. Installs are
 # editable, so the sources may change under a ready venv.

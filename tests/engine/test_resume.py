@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ import pytest
 from linen_nnx import ConversionOptions, LayerStacking, convert, verify
 from linen_nnx.convert.engine import units
 from linen_nnx.convert.engine.buffers import Buffers
-from linen_nnx.convert.engine.sink import Sink
+from linen_nnx.convert.engine.sink import DataFileSink, FolderSink, Sink
+from linen_nnx.convert.engine.tap import Data
 from linen_nnx.convert.store.location import TEMPORARY
+from linen_nnx.schema.routing import Effort
 from tests.support.checkpoints import STORAGES, Storage, save_item
 
 APART = ConversionOptions(stacking=LayerStacking.UNSTACKED)
@@ -73,6 +76,36 @@ def test_a_rerun_does_only_what_is_left(
     assert len(ran) <= 3
     assert left(target) == []
     assert verify(target, source, restore=True) == []
+
+
+@pytest.mark.parametrize("kind", [DataFileSink, FolderSink])
+def test_no_layer_is_written_twice(
+    kind: type[DataFileSink | FolderSink], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though a chunk that spans layers is decoded again where some of them are missing."""
+    source = linen(tmp_path / "source", Storage(ocdbt=kind is DataFileSink))
+    target, put, stored = tmp_path / "target", kind.put, list[str]()
+
+    def counted(sink: Any, key: str, value: Data) -> None:
+        if len(stored) == 9:
+            raise Killed
+        put(sink, key, value)
+        stored.append(key)
+
+    def noted(sink: Any, key: str, value: Data) -> None:
+        stored.append(key)
+        put(sink, key, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "put", counted)
+        with pytest.raises(Killed):
+            convert(source, target, options=APART, effort=Effort(workers=1))
+        before = stored.copy()
+        stored.clear()
+        patch.setattr(kind, "put", noted)
+        convert(source, target, options=APART, effort=Effort(workers=1))
+    assert set(before).isdisjoint(stored)
+    assert verify(target, source) == []
 
 
 def test_another_source_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def run(work: Work, sink: Sink, effort: Effort, advance: Callable[[int], None]) 
     for unit in units:
         if done.issuperset(unit.keys):
             advance(unit.nbytes)
-    left = [unit for unit in units if not done.issuperset(unit.keys)]
+    left = [unit.without(done) for unit in units if not done.issuperset(unit.keys)]
     for threads, wave in waves([unit.cost for unit in left], effort.memory - work.cache, workers_of(effort)):
         _run_wave([left[at] for at in wave], threads, sink, advance)
     return Traffic(

@@ -1,9 +1,9 @@
 """Pieces of work that end in stored chunks: small enough for a bound on memory, and safe to repeat."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -41,6 +41,10 @@ class Unit(Protocol):
         """Do it. Raises `OSError` or `ValueError`."""
         ...
 
+    def without(self, stored: Set[str]) -> Self:
+        """Of a unit that is stored in part, what is left."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Move:
@@ -64,6 +68,11 @@ class Move:
     def run(self, sink: Sink, buffers: Buffers) -> None:
         """Read and write."""
         sink.put(self.key, stored_bytes(self.array, self.value, buffers))
+
+    def without(self, stored: Set[str]) -> Self:
+        """The same: it is one key."""
+        del stored
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,10 @@ class Split:
             np.copyto(layer, whole[:, position])
             sink.tap.elements(key, gathered)
             sink.put(key, encoded[: self.codec.encode(gathered, encoded)])
+
+    def without(self, stored: Set[str]) -> Self:
+        """The layers that are not stored."""
+        return replace(self, layers=tuple((at, key) for at, key in self.layers if key not in stored))
 
 
 def stored_bytes(array: StoredArray, value: StoredValue, buffers: Buffers) -> memoryview:

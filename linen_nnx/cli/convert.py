@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from linen_nnx.cli import options as opt
-from linen_nnx.cli import render
 from linen_nnx.cli.conversion import Conversion, takes_conversion
 
 NAME = "convert"
@@ -32,6 +31,7 @@ def run(
     as_json: opt.Json = False,
 ) -> None:
     """Convert SOURCE into TARGET, written in the form of the source (run, step or item)."""
+    from linen_nnx.cli import render
     from linen_nnx.convert.converting import check, convert
 
     options, effort = asked.options(), asked.effort()

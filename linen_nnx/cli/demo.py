@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from linen_nnx.cli import render
 from linen_nnx.cli.exits import Exit
 
 NAME = "demo"
@@ -17,6 +16,7 @@ def run(
     ),
 ) -> None:
     """Train a small Linen model, save it by orbax, convert it to NNX and back, and compare bit for bit."""
+    from linen_nnx.cli import render
     from linen_nnx.demo import demo
 
     problems = demo(folder, render.say)

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from linen_nnx.cli import options as opt
-from linen_nnx.cli import render
 from linen_nnx.cli.exits import Exit
 from linen_nnx.schema.inspection import PartName
 from linen_nnx.schema.routing import Effort
@@ -37,6 +36,7 @@ def run(
     as_json: opt.Json = False,
 ) -> None:
     """Compare two checkpoints of any layouts: structure, specs, every value; bit for bit by default."""
+    from linen_nnx.cli import render
     from linen_nnx.convert.compare.differing import diff
     from linen_nnx.schema.difference import Tolerance
 

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from linen_nnx.cli import render
 from linen_nnx.cli.options import Axis, Fingerprint, Item, Json, Source, Step
 
 NAME = "inspect"
@@ -21,6 +20,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Show layout, evidence, step, bytes by part, layers, optimizer, tree. Reads no array unless asked."""
+    from linen_nnx.cli import render
     from linen_nnx.convert.inspecting import inspect
 
     render.step_taken(path, step, item)

@@ -1,6 +1,7 @@
 """`linen-nnx`: the commands, and what becomes of their errors."""
 
 import gc
+import os
 import sys
 from typing import Annotated
 
@@ -13,7 +14,6 @@ from linen_nnx.cli import (
     inspect,
     map,
     plan,
-    render,
     report,
     schema,
     seal,
@@ -71,17 +71,26 @@ def main() -> None:
     # A plan is many small objects that live to the end: to look for garbage among them costs a
     # quarter of the time.
     gc.set_threshold(1_000_000)
+    # Pydantic reads the metadata of every installed package in search of plugins, for which we have no use.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         app()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception) as error:
+        sys.exit(_told(error))
+
+
+def _told(error: BaseException) -> int:
+    """Say what ended the command; its exit code."""
+    from linen_nnx.cli import render
+
+    if isinstance(error, KeyboardInterrupt):
         render.say("interrupted; no target was left, and the same command goes on from here")
-        sys.exit(130)
-    except Exception as error:
-        render.error(error, as_json="--json" in sys.argv)
-        code = exit_of(error)
-        if code is Exit.OUR_FAULT:
-            render.our_fault(error)
-        sys.exit(code)
+        return 130
+    render.error(error, as_json="--json" in sys.argv)
+    code = exit_of(error)
+    if code is Exit.OUR_FAULT:
+        render.our_fault(error)
+    return code
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from linen_nnx.cli import options as opt
-from linen_nnx.cli import render
 from linen_nnx.cli.exits import Exit
 from linen_nnx.schema.options import Accept
 
@@ -31,6 +30,7 @@ def run(
     Structure proves it, or names and order are evidence, accepted on request. What is left open is written
     as candidates marked TODO, which no conversion follows, and the exit code is 1.
     """
+    from linen_nnx.cli import render
     from linen_nnx.convert.mapping.front import infer_rules
     from linen_nnx.convert.mapping.writing import written
 

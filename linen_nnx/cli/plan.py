@@ -1,7 +1,6 @@
 """`linen-nnx plan`: what a conversion would do."""
 
 from linen_nnx.cli import options as opt
-from linen_nnx.cli import render
 from linen_nnx.cli.conversion import Conversion, takes_conversion
 
 NAME = "plan"
@@ -10,6 +9,7 @@ NAME = "plan"
 @takes_conversion
 def run(source: opt.Source, asked: Conversion, as_json: opt.Json = False) -> None:
     """Show every write and every drop, leaf by leaf. Reads metadata alone."""
+    from linen_nnx.cli import render
     from linen_nnx.convert.converting import plan
 
     options = asked.options()

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from linen_nnx.cli import render
 from linen_nnx.cli.exits import Exit
 from linen_nnx.cli.options import Item, Step
 
@@ -29,6 +28,7 @@ def run(
     item: Item = None,
 ) -> None:
     """Write one HTML page that needs no network: the verdict, a tree map by bytes, the tree, what is lost."""
+    from linen_nnx.cli import render
     from linen_nnx.cli.page.model import Verdict
     from linen_nnx.cli.page.report import report
 

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from linen_nnx.cli import render
 from linen_nnx.cli.options import Axis, Fingerprint, Item, Json, Source, Step, Workers
 
 NAME = "seal"
@@ -26,6 +25,7 @@ def run(
 
     That receipt is the only file written; readers of orbax ignore it. Every file is read once.
     """
+    from linen_nnx.cli import render
     from linen_nnx.convert.proof.sealing import seal
 
     render.step_taken(path, step, item)

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from linen_nnx.cli import render
 from linen_nnx.cli.options import Item, Step
 
 NAME = "spec"
@@ -29,6 +28,7 @@ def run(
     item: Item = None,
 ) -> None:
     """Export what a train state holds: paths, types, shapes, dtypes, optimizer. Nothing is allocated."""
+    from linen_nnx.cli import render
     from linen_nnx.convert.spec.factory import factory, is_factory
     from linen_nnx.convert.spec.making import spec_of
 

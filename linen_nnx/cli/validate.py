@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from linen_nnx.cli import render
 from linen_nnx.cli.exits import Exit
 from linen_nnx.cli.options import Item, Json, Source, Step
 from linen_nnx.schema.layout import Layout
@@ -28,6 +27,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """List every problem at once: layout, shapes and dtypes, layers, moments, storage. Reads no array."""
+    from linen_nnx.cli import render
     from linen_nnx.convert.validating import validate
 
     render.step_taken(path, step, item)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from linen_nnx.cli import render
 from linen_nnx.cli.exits import Exit
 from linen_nnx.cli.options import Item, Json, Source, Step, Workers
 from linen_nnx.schema.receipt import Digested
@@ -34,6 +33,7 @@ def run(
 
     --against SOURCE compares values through the intermediate representation, whatever the layouts.
     """
+    from linen_nnx.cli import render
     from linen_nnx.convert.proof.verifying import check
 
     render.step_taken(path, step, item)

@@ -6,13 +6,16 @@ from typing import TypeVar, dataclass_transform
 
 from pydantic import BaseModel, ConfigDict
 
-_STRICT = ConfigDict(frozen=True, strict=True, extra="forbid", ser_json_inf_nan="constants")
+_STRICT = ConfigDict(frozen=True, strict=True, extra="forbid", ser_json_inf_nan="constants", defer_build=True)
 
 T = TypeVar("T")
 
 
 class Model(BaseModel):
-    """A frozen record. Strict (no coercion), `extra="forbid"`, compared and hashed by value."""
+    """A frozen record. Strict (no coercion), `extra="forbid"`, compared and hashed by value.
+
+    Its validators are built when it is first used: no command uses all of the models.
+    """
 
     model_config = _STRICT
 

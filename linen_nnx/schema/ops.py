@@ -108,9 +108,6 @@ class Fill(Model):
 
 Op = Annotated[Copy | Take | Stack | MoveAxis | Concat | Split | Cast | Fill, Field(discriminator="kind")]
 
-for _composed in (Stack, MoveAxis, Concat, Split, Cast):
-    _composed.model_rebuild()
-
 
 class OpError(ValueError):
     """An op whose parts do not fit together."""

@@ -30,7 +30,7 @@ ITEM_FILES = frozenset({METADATA_FILE, CHECKPOINT_METADATA_FILE, SHARDING_FILE, 
 class _Kept(BaseModel):
     """Fields that we do not know are kept."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
 
 class KeyType(IntEnum):

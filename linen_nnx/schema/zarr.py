@@ -36,10 +36,13 @@ def _spec(shape: tuple[int, ...], dtype: DType) -> ArraySpec:
     return ArraySpec(shape=shape, dtype=dtype)
 
 
+_SIZES: TypeAdapter[tuple[int, ...]] = TypeAdapter(tuple[int, ...], config=ConfigDict(defer_build=True))
+
+
 class _Stored(BaseModel):
     """Metadata as stored: fields that we do not interpret are kept."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
 
 class ZarrV2(_Stored):
@@ -128,7 +131,7 @@ class ZarrV3(_Stored):
         for codec in self.codecs:
             configuration = codec.get("configuration")
             if codec.get("name") == "sharding_indexed" and isinstance(configuration, dict):
-                return tuple(TypeAdapter(list[int]).validate_python(configuration["chunk_shape"]))
+                return _SIZES.validate_python(configuration["chunk_shape"], strict=False)
         return self.chunk_shape
 
     def reshaped(
@@ -173,7 +176,7 @@ def chunk_grid(array: ZarrV2 | ZarrV3) -> Iterator[tuple[int, ...]]:
 METADATA_KEYS = {2: ".zarray", 3: "zarr.json"}
 """The key that holds it, below the array's folder."""
 
-_ADAPTER: TypeAdapter[ZarrV2 | ZarrV3] = TypeAdapter(ZarrArray)
+_ADAPTER: TypeAdapter[ZarrV2 | ZarrV3] = TypeAdapter(ZarrArray, config=ConfigDict(defer_build=True))
 
 
 @lru_cache(maxsize=4096)

@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from linen_nnx.convert.proof.hashing import digest
 from linen_nnx.convert.store.location import OWN_FOLDER
@@ -17,7 +17,7 @@ from linen_nnx.schema.receipt import RECEIPT_FILE, AnyReceipt, Receipt, Seal
 R = TypeVar("R", Receipt, Seal)
 
 _TAIL = re.compile(rb',"digest":"([0-9a-f]{64})"\}\Z')
-_ADAPTER: TypeAdapter[Receipt | Seal] = TypeAdapter(AnyReceipt)
+_ADAPTER: TypeAdapter[Receipt | Seal] = TypeAdapter(AnyReceipt, config=ConfigDict(defer_build=True))
 
 
 def receipt_file(item: Path) -> Path:

@@ -59,24 +59,22 @@ def test_help_imports_neither_arrays_nor_what_does_the_work() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "others"),
+    "arguments",
     [
-        (["inspect"], {"zstandard", "blake3"}),
-        (["inspect", "--json"], {"zstandard", "blake3"}),
-        (["validate"], {"zstandard", "blake3"}),
-        (["plan"], {"blake3"}),
-        (["plan", "--scan-layers", "--layer-axis", "0", "--json"], {"blake3"}),
+        ["inspect"],
+        ["inspect", "--json"],
+        ["validate"],
+        ["plan"],
+        ["plan", "--scan-layers", "--layer-axis", "0", "--json"],
     ],
-    ids=str,
+    ids=" ".join,
 )
-def test_metadata_is_read_without_live_libraries(
-    arguments: list[str], others: set[str], checkpoint: Path
-) -> None:
+def test_metadata_is_read_without_live_libraries(arguments: list[str], checkpoint: Path) -> None:
     command, *options = arguments
-    assert imported_by([command, str(checkpoint), *options]) & (LIVE | SHOW | others) == set()
+    assert imported_by([command, str(checkpoint), *options]) & (LIVE | SHOW) == set()
 
 
-@pytest.mark.parametrize("options", [[], ["--scan-layers", "--layer-axis", "0"]], ids=str)
+@pytest.mark.parametrize("options", [[], ["--scan-layers", "--layer-axis", "0"]], ids=" ".join)
 def test_a_conversion_imports_no_live_libraries(options: list[str], checkpoint: Path, tmp_path: Path) -> None:
     target = str(tmp_path / "target")
     imported = imported_by(["convert", str(checkpoint), target, "--transfer", "link", *options])

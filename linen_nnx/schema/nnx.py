@@ -81,19 +81,21 @@ class NnxShaped(WireState):
         )
         in_step = None if roots.step is None else leaf_at(inventory, roots.step / VALUE)
         step = None if roots.step is None or in_step is not None else leaf_at(inventory, roots.step)
-        ends = [*model.ends, *reference.ends, *opt_state.ends]
         signs = opt_state.signs
         if roots.step is not None and (in_step is not None or step is not None):
             signs.append(in_step is not None)
-            ends += [roots.step] if in_step is not None else []
         leaves = _leaf_form([*model.signs, *reference.signs], signs)
+        ends: list[KeyPath] = []
+        if leaves is Leaves.MIXED:
+            ends = [*model.ends, *reference.ends, *opt_state.ends]
+            ends += [roots.step] if roots.step is not None and in_step is not None else []
         return cls(
             leaves=leaves,
             model=model.bare,
             step=step if in_step is None else in_step,
             opt_state=opt_state.bare,
             reference=reference.bare,
-            wrapped=tuple(sorted(ends, key=KeyPath.natural)) if leaves is Leaves.MIXED else (),
+            wrapped=tuple(sorted(ends, key=KeyPath.natural)),
         )
 
     @property
@@ -181,11 +183,11 @@ class ParamsState(NnxShaped):
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What stands below one root: without wrappers, which leaves stood in one, and where those stand."""
+    """What stands below one root: without wrappers, and which leaves stood in one."""
 
+    root: KeyPath
     bare: tuple[Entry, ...]
     signs: list[bool]
-    ends: list[KeyPath]
 
     @classmethod
     def below(cls, inventory: Inventory, root: KeyPath | None, wrapped: Wrapped | None) -> "_Part":
@@ -196,8 +198,12 @@ class _Part:
             Entry(path=e.path[:-1], value=e.value) if sign else e
             for e, sign in zip(entries, signs, strict=True)
         )
-        ends = [(root or ROOT) + e.path for e, sign in zip(bare, signs, strict=True) if sign]
-        return cls(bare, signs, ends)
+        return cls(root or ROOT, bare, signs)
+
+    @property
+    def ends(self) -> list[KeyPath]:
+        """The wrapped leaves, by where they stand without their wrapper."""
+        return [self.root + e.path for e, sign in zip(self.bare, self.signs, strict=True) if sign]
 
 
 def _ended(entry: Entry, wrapped: bool) -> Entry:

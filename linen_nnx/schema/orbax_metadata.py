@@ -8,7 +8,8 @@ import base64
 from enum import IntEnum
 from typing import Annotated, Any, assert_never
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetPydanticSchema, JsonValue
+from pydantic_core import CoreSchema, core_schema
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from linen_nnx.schema.array import ArrayValue, Empty, EmptyValue, Holder, StringValue, Value
@@ -52,6 +53,23 @@ def typed(key: KeyMetadata) -> Key:
     return SequenceKey(int(key["key"])) if key["key_type"] is KeyType.SEQUENCE else DictKey(key["key"])
 
 
+def _path(keys: tuple[KeyMetadata, ...]) -> KeyPath:
+    return KeyPath([typed(key) for key in keys])
+
+
+def _keys(path: KeyPath) -> list[KeyMetadata]:
+    return [{"key": key.name, "key_type": _key_type(key)} for key in path]
+
+
+def _keys_schema(source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+    """The keys as orbax lists them; each list becomes a path at once, so that no more is held."""
+    return core_schema.no_info_after_validator_function(
+        _path,
+        handler.generate_schema(tuple[KeyMetadata, ...]),
+        serialization=core_schema.plain_serializer_function_ser_schema(_keys),
+    )
+
+
 _EMPTIES = {empty.value: empty for empty in Empty}
 
 
@@ -71,13 +89,13 @@ class ValueMetadata(_Kept):
 class TreeEntry(_Kept):
     """One entry of the tree."""
 
-    key_metadata: tuple[KeyMetadata, ...]
+    key_metadata: Annotated[KeyPath, GetPydanticSchema(_keys_schema)]
     value_metadata: ValueMetadata
 
     @property
     def path(self) -> KeyPath:
         """Its typed path."""
-        return KeyPath([typed(key) for key in self.key_metadata])
+        return self.key_metadata
 
 
 class TreeMetadata(_Kept):
@@ -184,9 +202,7 @@ def tree_entry(
     values: dict[str, Any] = {"value_type": kind, "skip_deserialize": isinstance(value, EmptyValue)}
     if shape is not None:
         values["write_shape"] = shape
-    keys = [
-        {"key": name, "key_type": _key_type(key).value} for name, key in zip(path.names, path, strict=True)
-    ]
+    keys = [{"key": key.name, "key_type": _key_type(key).value} for key in path]
     return str(path.names), {"key_metadata": keys, "value_metadata": values}
 
 

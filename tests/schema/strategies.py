@@ -441,7 +441,10 @@ JSON: st.SearchStrategy[JsonValue] = st.recursive(
     max_leaves=4,
 )
 JSON_OBJECTS = st.dictionaries(TEXTS, JSON, max_size=2)
-KEY_METADATA = st.builds(KeyMetadata, key=NAMES, key_type=st.sampled_from(KeyType))
+KEY_METADATA = st.one_of(
+    st.builds(KeyMetadata, key=NAMES, key_type=st.just(KeyType.DICT)),
+    st.builds(KeyMetadata, key=st.integers(0, 99).map(str), key_type=st.just(KeyType.SEQUENCE)),
+)
 VALUE_METADATA = st.builds(
     ValueMetadata,
     value_type=st.sampled_from(["jax.Array", "np.ndarray", "scalar", "string", *Empty, "other"]),

@@ -37,20 +37,21 @@ def walk_database(folder: Path) -> dict[str, StoredValue]:
     latest = manifest["versions"][-1]["root"]
     if "location" not in latest:
         return {}
-    return {key.decode(): value for key, value in _walk(base, latest["location"], b"")}
+    return dict(_walk(base, latest["location"], b""))
 
 
-def _walk(base: Any, location: str, prefix: bytes) -> Iterator[tuple[bytes, StoredValue]]:
+def _walk(base: Any, location: str, prefix: bytes) -> Iterator[tuple[str, StoredValue]]:
     import tensorstore as ts
 
     node: Any = ts.ocdbt.dump(base, location).result()
-    for entry in node["entries"]:
-        if node["height"]:
+    if node["height"]:
+        for entry in node["entries"]:
             yield from _walk(base, entry["location"], prefix + entry["subtree_common_prefix"])
-        elif "inline_value" in entry:
-            yield prefix + entry["key"], bytes(entry["inline_value"])
-        else:
-            yield prefix + entry["key"], _extent(entry["indirect_value"])
+        return
+    for entry in node["entries"]:
+        inline = entry.get("inline_value")
+        value = _extent(entry["indirect_value"]) if inline is None else bytes(inline)
+        yield (prefix + entry["key"]).decode(), value
 
 
 def _extent(location: str) -> Extent:

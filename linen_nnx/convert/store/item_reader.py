@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -60,6 +60,14 @@ def parsed(file: Path, model: type[M]) -> M:
         ) from error
 
 
+class _Listed(NamedTuple):
+    """One entry of the tree: its path, the name it is stored under, and what it is."""
+
+    path: KeyPath
+    name: str
+    metadata: ValueMetadata
+
+
 class ItemReader:
     """Holds what opening collects: arrays by path, and problems."""
 
@@ -73,16 +81,19 @@ class ItemReader:
 
     def entries(self) -> list[Entry]:
         """Every entry of the tree that can be read; the others become problems."""
-        listed = [(entry.path, entry.value_metadata) for entry in self._tree.tree_metadata.values()]
+        listed = [
+            _Listed(entry.path, entry.path.param_name, entry.value_metadata)
+            for entry in self._tree.tree_metadata.values()
+        ]
         self._check_names(listed)
         keys = self._store.keys()
         documents = self._zarr_documents(keys)
         written, shardings, strings = self._written(), self._shardings(), self._strings()
         entries = []
-        for path, metadata in listed:
-            value = self._value(path, metadata, documents, written, shardings, strings)
+        for entry in listed:
+            value = self._value(entry, documents, written, shardings, strings)
             if value is not None:
-                entries.append(Entry(path=path, value=value))
+                entries.append(Entry(path=entry.path, value=value))
         self._check_unlisted(documents)
         self._check_chunks(keys)
         return entries
@@ -95,10 +106,9 @@ class ItemReader:
             return PlainFolders(self._folder, frozenset({OWN_FOLDER}))
         return Ocdbt(self._folder)
 
-    def _check_names(self, listed: Sequence[tuple[KeyPath, ValueMetadata]]) -> None:
+    def _check_names(self, listed: "Sequence[_Listed]") -> None:
         by_name: dict[str, KeyPath] = {}
-        for path, metadata in listed:
-            name = path.param_name
+        for path, name, metadata in listed:
             if metadata.empty is None and name in by_name:
                 self._add(
                     Code.NAME_COLLISION,
@@ -158,14 +168,14 @@ class ItemReader:
 
     def _value(
         self,
-        path: KeyPath,
-        metadata: ValueMetadata,
+        entry: "_Listed",
         documents: dict[str, ZarrV2 | ZarrV3],
         written: dict[str, ArrayMetadata],
         shardings: dict[str, NamedSharding],
         strings: dict[str, str],
     ) -> Value | None:
-        kind, name = metadata.value_type, path.param_name
+        path, name, metadata = entry
+        kind = metadata.value_type
         if (empty := metadata.empty) is not None:
             return EmptyValue(empty=empty)
         if kind == "string":
@@ -182,11 +192,11 @@ class ItemReader:
             # Something stands here, so that what mirrors it is still looked at.
             return EmptyValue()
         sharding = shardings.get(sharding_name(name)) if shardings else None
-        return self._array(path, holder, zarr, written.get(name), sharding)
+        return self._array(entry, holder, zarr, written.get(name), sharding)
 
     def _array(
         self,
-        path: KeyPath,
+        entry: "_Listed",
         holder: Holder,
         zarr: ZarrV2 | ZarrV3,
         written: ArrayMetadata | None,
@@ -195,10 +205,12 @@ class ItemReader:
         try:
             value = _array_value(zarr.spec, None if written is None else written.key_impl, holder)
         except ValueError as error:
-            self._add(Code.STORAGE_MISMATCH, path, "an array of a jax dtype", str(error).splitlines()[-1])
+            self._add(
+                Code.STORAGE_MISMATCH, entry.path, "an array of a jax dtype", str(error).splitlines()[-1]
+            )
             return None
-        self.arrays[path] = StoredArray(
-            self._folder, self._storage, path, path.param_name, zarr, written, sharding, self._store
+        self.arrays[entry.path] = StoredArray(
+            self._folder, self._storage, entry.path, entry.name, zarr, written, sharding, self._store
         )
         return value
 

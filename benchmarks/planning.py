@@ -1,60 +1,127 @@
-"""How long a plan takes, by the number of arrays: items whose every value is a few inline bytes."""
+"""How long a plan takes, by the number of arrays: items whose every value is a few inline bytes.
+
+The state is that of a transformer: weights, mu and nu of every layer, with all the files of metadata that
+orbax writes beside the arrays.
+"""
 
 import json
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import tensorstore as ts
 
 from benchmarks.measure import Cost, run
 from linen_nnx.schema.array import ArraySpec, ArrayValue, DType
-from linen_nnx.schema.orbax_metadata import tree_entry
+from linen_nnx.schema.orbax_metadata import (
+    ARRAY_METADATAS,
+    METADATA_FILE,
+    SHARDING_FILE,
+    ArrayMetadata,
+    ArrayMetadatas,
+    sharding_name,
+    tree_entry,
+)
 from linen_nnx.schema.path import KeyPath
 
-_ARRAY = {
+_ZARR = {
     "zarr_format": 2,
-    "shape": [4],
-    "chunks": [4],
-    "dtype": "<f4",
-    "compressor": None,
+    "compressor": {"id": "zstd", "level": 1},
     "fill_value": None,
     "filters": None,
     "order": "C",
     "dimension_separator": ".",
+    "dtype": "<f4",
 }
+_SHARDING = json.dumps(
+    {
+        "sharding_type": "NamedSharding",
+        "shape": [1, 1],
+        "axis_names": ["data", "fsdp"],
+        "axis_types": ["Auto", "Auto"],
+        "partition_spec": [None],
+    }
+)
+_LAYER = (
+    *(("self_attention", name, "kernel") for name in ("query", "key", "value", "out")),
+    *(("mlp", name, "kernel") for name in ("wi_0", "wi_1", "wo")),
+    ("pre_self_attention_layer_norm", "scale"),
+    ("post_self_attention_layer_norm", "scale"),
+)
+_TREES = (("params", "params"), ("opt_state", 0, "mu", "params"), ("opt_state", 0, "nu", "params"))
+_WIDTH = 4
 
 
-def make(arrays: int, folder: Path) -> Path:
-    """A Linen state of about that many arrays: params, mu and nu of unscanned layers."""
-    layers = max(1, arrays // 30)
-    paths = [
-        KeyPath.of(*head, "params", "decoder", f"layers_{layer}", "block", f"dense_{at}", "kernel")
-        for head in (("params",), ("opt_state", 0, "mu"), ("opt_state", 0, "nu"))
-        for layer in range(layers)
-        for at in range(10)
-    ]
-    value = ArrayValue(spec=ArraySpec(shape=(4,), dtype=DType.FLOAT32))
-    tree = dict(tree_entry(path, value, (4,)) for path in paths)
+@dataclass(frozen=True)
+class Shape:
+    """A state of about so many arrays when its layers stand one by one, and what is planned of it."""
+
+    name: str
+    scanned: bool
+    options: tuple[str, ...]
+
+
+SHAPES = (
+    Shape("renamed", False, ()),
+    Shape("stacked", False, ("--scan-layers", "--layer-axis", "0")),
+    Shape("taken apart", True, ("--no-scan-layers", "--layer-axis", "0")),
+)
+
+
+def make(arrays: int, folder: Path, *, scanned: bool = False) -> Path:
+    """A Linen state of about that many layer arrays, or of their stacks."""
+    layers = max(1, arrays // (len(_TREES) * len(_LAYER)))
+    value = ArrayValue(spec=ArraySpec(shape=(layers, _WIDTH) if scanned else (_WIDTH,), dtype=DType.FLOAT32))
+    shape, paths = value.spec.shape, list(_paths(layers, scanned))
     folder.mkdir(parents=True)
-    base = {"driver": "file", "path": f"{folder}/"}
-    store = ts.KvStore.open({"driver": "ocdbt", "base": base}).result()
-    transaction = ts.Transaction()
-    writing, document = store.with_transaction(transaction), json.dumps(_ARRAY)
-    for path in paths:
-        writing.write(f"{path.param_name}/.zarray", document)
-        writing.write(f"{path.param_name}/0", bytes(16))
-    transaction.commit_sync()
-    metadata = {"tree_metadata": tree, "use_ocdbt": True, "use_zarr3": False}
-    (folder / "_METADATA").write_text(json.dumps(metadata))
+    _write_arrays(folder, paths, shape)
+    metadata = {
+        "tree_metadata": dict(tree_entry(path, value, shape) for path in paths),
+        "use_ocdbt": True,
+        "use_zarr3": False,
+    }
+    names = [path.param_name for path in paths]
+    written = [ArrayMetadata(param_name=name, write_shape=shape, chunk_shape=shape) for name in names]
+    (folder / ARRAY_METADATAS).mkdir()
+    (folder / ARRAY_METADATAS / "process_0").write_text(ArrayMetadatas.of(written).model_dump_json())
+    (folder / SHARDING_FILE).write_text(json.dumps({sharding_name(name): _SHARDING for name in names}))
+    (folder / METADATA_FILE).write_text(json.dumps(metadata))
     return folder
 
 
-def measure(counts: list[int], work: Path, rounds: int) -> dict[int, list[Cost]]:
-    """`plan --scan-layers` of states of so many arrays."""
-    found: dict[int, list[Cost]] = {}
-    for count in counts:
-        source = make(count, work / f"plan-{count}")
-        command = [sys.executable, "-m", "linen_nnx.cli.main", "plan", str(source), "--scan-layers"]
-        command += ["--layer-axis", "0"]
-        found[count] = [run(command, work / "log") for _ in range(rounds)]
-    return found
+def _paths(layers: int, scanned: bool) -> Iterator[KeyPath]:
+    names = ["layers"] if scanned else [f"layers_{number}" for number in range(layers)]
+    for tree in _TREES:
+        for name in names:
+            for leaf in _LAYER:
+                yield KeyPath.of(*tree, "decoder", name, *leaf)
+
+
+def _write_arrays(folder: Path, paths: list[KeyPath], shape: tuple[int, ...]) -> None:
+    # As orbax opens it: what is no longer than a kilobyte stands in the index itself.
+    spec = {
+        "driver": "ocdbt",
+        "base": {"driver": "file", "path": f"{folder}/"},
+        "config": {"max_inline_value_bytes": 1024, "max_decoded_node_bytes": 100_000_000},
+    }
+    store = ts.KvStore.open(spec).result()
+    transaction = ts.Transaction()
+    writing, document = (
+        store.with_transaction(transaction),
+        json.dumps({**_ZARR, "shape": shape, "chunks": shape}),
+    )
+    chunk = ".".join("0" for _ in shape)
+    for path in paths:
+        writing.write(f"{path.param_name}/.zarray", document)
+        writing.write(f"{path.param_name}/{chunk}", bytes(4 * _WIDTH))
+    transaction.commit_sync()
+
+
+def measure(counts: list[int], work: Path, rounds: int) -> Iterator[tuple[Shape, int, list[Cost]]]:
+    """`plan` of states of so many arrays, renamed, stacked and taken apart."""
+    for shape in SHAPES:
+        for count in counts:
+            source = make(count, work / f"plan-{shape.name}-{count}", scanned=shape.scanned)
+            command = [sys.executable, "-m", "linen_nnx.cli.main", "plan", str(source), *shape.options]
+            yield shape, count, [run(command, work / "log") for _ in range(rounds)]

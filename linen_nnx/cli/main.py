@@ -70,7 +70,7 @@ def main() -> None:
     """Run the command line; no traceback reaches a user but for our own faults, and then on request."""
     # A plan is many small objects that live to the end: to look for garbage among them costs a
     # quarter of the time.
-    gc.set_threshold(1_000_000)
+    gc.set_threshold(100_000_000)
     # Pydantic reads the metadata of every installed package in search of plugins, for which we have no use.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:

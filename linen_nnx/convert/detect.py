@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from itertools import pairwise
 
-from linen_nnx.convert.layers.names import GLOBAL, LOCAL, Left, One, read
+from linen_nnx.convert.layers.names import GLOBAL, LAYERS, LOCAL, NESTED_DENSE, Left, One, read
 from linen_nnx.convert.quantised import quantised_signs
 from linen_nnx.schema.detection import Against, Detection
 from linen_nnx.schema.diloco import DilocoTrainState
@@ -114,13 +114,16 @@ def _maxtext_signs(inventory: Inventory) -> list[str]:
     signs = []
     if "nnx_aux" in inventory.top:
         signs.append("nnx_aux/ holds the variables that are no parameters")
-    if path := _first(inventory, _is_nested_layer):
+    # Paths are read only where a name stands in them that such a sign needs.
+    names = {key.name for key in inventory.keys if isinstance(key, DictKey)}
+    nested = LAYERS in names or any(name.startswith(NESTED_DENSE) for name in names)
+    if nested and (path := _first(inventory, _is_nested_layer)):
         signs.append(f"layers are keyed by number, as at {path}")
     if path := _first(inventory, _is_stream):
         signs.append(f"streams of random numbers stand among the parameters, as at {path}")
-    if path := _first(inventory, _is_stacked_remainder):
+    if names & {LOCAL, GLOBAL} and (path := _first(inventory, _is_stacked_remainder)):
         signs.append(f"what is left over of the blocks is stacked, as at {path}")
-    if path := _first(inventory, _is_nested_chain):
+    if any(map(str.isdecimal, names)) and (path := _first(inventory, _is_nested_chain)):
         signs.append(f"a nested optimizer chain is a dict of digits, as at {path}")
     return signs
 

@@ -25,11 +25,12 @@ def _masks(optimizer: Sequence[OptimizerLeaf]) -> Iterator[Note]:
     """A mask or a label that is chosen by the name of a module chooses other leaves where names differ."""
     siblings: dict[KeyPath, set[str]] = {}
     signs: dict[KeyPath, None] = {}
-    for item in optimizer:
-        for depth, name in enumerate(item.at.names):
-            siblings.setdefault(item.at[:depth], set()).add(name)
+    for at in dict.fromkeys(item.at for item in optimizer):
+        for depth, name in enumerate(at.names):
+            siblings.setdefault(at[:depth], set()).add(name)
             if name in (_MASKED, _PARTITIONED):
-                signs[item.at[:depth]] = None
+                signs[at[:depth]] = None
+    for item in optimizer:
         if item.mirrors is not None and isinstance(item.leaf.value, EmptyValue):
             signs[item.at] = None
     # inject_hyperparams and apply_if_finite have a field of the same name beside others.

@@ -9,7 +9,7 @@ from pydantic import field_validator, model_validator
 
 from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.model import Model, value
-from linen_nnx.schema.path import KeyPath, Natural, naturally
+from linen_nnx.schema.path import Key, KeyPath, Natural, naturally
 
 
 @value
@@ -92,9 +92,14 @@ class Inventory(Model):
         return self.entries[first : bisect_right(self.entries, natural, lo=first, key=head)]
 
     @cached_property
+    def keys(self) -> frozenset[Key]:
+        """Every key that stands in a path."""
+        return frozenset().union(*(entry.path for entry in self.entries))
+
+    @cached_property
     def top(self) -> tuple[str, ...]:
         """The names at the root, in order."""
-        return tuple(dict.fromkeys(e.path.names[0] for e in self.entries if len(e.path)))
+        return tuple(dict.fromkeys(e.path[0].name for e in self.entries if len(e.path)))
 
     @property
     def nbytes(self) -> int:

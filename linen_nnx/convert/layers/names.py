@@ -38,7 +38,8 @@ PIPELINE = frozenset(
 """Pipeline stages: stacked by stage and repeat. They are kept as they are."""
 
 _UNDERSCORE = re.compile(rf"({LAYERS}|{DENSE}|{MOE})_(\d+)")
-_DENSE_NESTED = re.compile(r"dense_layer_(\d+)")
+NESTED_DENSE = "dense_layer_"
+_DENSE_NESTED = re.compile(rf"{NESTED_DENSE}(\d+)")
 _RANGE = re.compile(rf"({DENSE}|{MOE})_(\d+)_(\d+)")
 _ENGRAM = re.compile(rf"({DENSE}|{MOE})_engram_(\d+)")
 _SLOT = re.compile(r"layers?_(\d+)")

@@ -56,7 +56,7 @@ class _Chain:
         """Two mirrors at the first position; then empties, but for the count of a schedule at the last."""
         if self.mirrors.keys() != {0} or len(self.mirrors[0]) != 2 or not self.counts <= {0, _CHAIN - 1}:
             return False
-        last = max(self.counts | self.empty)
+        last = max(self.counts | self.empty, default=0)
         return last == _CHAIN - 1 and (last in self.counts or {1, 2} <= self.empty)
 
     @property

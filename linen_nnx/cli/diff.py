@@ -7,8 +7,7 @@ import typer
 
 from linen_nnx.cli import options as opt
 from linen_nnx.cli.exits import Exit
-from linen_nnx.schema.inspection import PartName
-from linen_nnx.schema.routing import Effort
+from linen_nnx.schema.choices import PartName
 
 NAME = "diff"
 
@@ -39,6 +38,7 @@ def run(
     from linen_nnx.cli import render
     from linen_nnx.convert.compare.differing import diff
     from linen_nnx.schema.difference import Tolerance
+    from linen_nnx.schema.routing import Effort
 
     for path in (a, b):
         render.step_taken(path, step, item)

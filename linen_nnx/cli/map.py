@@ -7,7 +7,7 @@ import typer
 
 from linen_nnx.cli import options as opt
 from linen_nnx.cli.exits import Exit
-from linen_nnx.schema.options import Accept
+from linen_nnx.schema.choices import Accept
 
 NAME = "map"
 

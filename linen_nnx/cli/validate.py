@@ -8,7 +8,6 @@ import typer
 from linen_nnx.cli.exits import Exit
 from linen_nnx.cli.options import Item, Json, Source, Step
 from linen_nnx.schema.layout import Layout
-from linen_nnx.schema.report import Problems
 
 NAME = "validate"
 
@@ -29,6 +28,7 @@ def run(
     """List every problem at once: layout, shapes and dtypes, layers, moments, storage. Reads no array."""
     from linen_nnx.cli import render
     from linen_nnx.convert.validating import validate
+    from linen_nnx.schema.report import Problems
 
     render.step_taken(path, step, item)
     found = Problems(problems=tuple(validate(path, layout, against, step=step, item=item)))

@@ -7,8 +7,6 @@ import typer
 
 from linen_nnx.cli.exits import Exit
 from linen_nnx.cli.options import Item, Json, Source, Step, Workers
-from linen_nnx.schema.receipt import Digested
-from linen_nnx.schema.report import Problems
 
 if TYPE_CHECKING:
     from linen_nnx.convert.proof.verifying import Checked
@@ -35,6 +33,7 @@ def run(
     """
     from linen_nnx.cli import render
     from linen_nnx.convert.proof.verifying import check
+    from linen_nnx.schema.report import Problems
 
     render.step_taken(path, step, item)
     with render.progress() as progress:
@@ -51,6 +50,8 @@ def run(
 
 
 def _verdict(checked: "Checked", against: Path | None, restore: bool) -> str:
+    from linen_nnx.schema.receipt import Digested
+
     if checked.problems:
         return f"not verified: {len(checked.problems)} problems"
     held = []

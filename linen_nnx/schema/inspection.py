@@ -1,7 +1,6 @@
 """`Inspection`: what `inspect` tells of a checkpoint. No array is read, but for the step."""
 
-from enum import StrEnum
-
+from linen_nnx.schema.choices import PartName as PartName
 from linen_nnx.schema.detection import Detection
 from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.layout import LayerGroup
@@ -10,15 +9,6 @@ from linen_nnx.schema.orbax_metadata import StorageForm
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Note
 from linen_nnx.schema.problem import Problem
-
-
-class PartName(StrEnum):
-    """The parts of a train state."""
-
-    PARAMS = "params"
-    OPTIMIZER = "optimizer"
-    STEP = "step"
-    AUX = "aux"
 
 
 class Part(Model):

@@ -1,57 +1,18 @@
 """What a user may ask of a conversion, with the defaults."""
 
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
+from linen_nnx.schema.choices import Accept as Accept
+from linen_nnx.schema.choices import Aux as Aux
+from linen_nnx.schema.choices import Chunks as Chunks
+from linen_nnx.schema.choices import Direction as Direction
+from linen_nnx.schema.choices import Parts as Parts
 from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout, Leaves
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.rules import Rules
 from linen_nnx.schema.spec import Spec
-
-
-class Direction(StrEnum):
-    """Shorthand for a target layout, kept from the script that this tool replaces."""
-
-    AUTO = "auto"
-    LINEN_TO_NNX = "linen-to-nnx"
-    NNX_TO_LINEN = "nnx-to-linen"
-
-
-class Aux(StrEnum):
-    """What becomes of entries that the target layout cannot hold."""
-
-    KEEP = "keep"
-    """They travel along in a side item, which the way back restores."""
-    DROP = "drop"
-
-
-class Parts(StrEnum):
-    """How much of the state is converted."""
-
-    ALL = "all"
-    PARAMS = "params"
-
-
-class Accept(StrEnum):
-    """What evidence is enough to infer which variable becomes which."""
-
-    PROVED = "proved"
-    """Structure alone allows one answer."""
-    NAMES = "names"
-    """Or variables that structure cannot tell apart are called alike on both sides."""
-    ORDER = "order"
-    """Or they are numbered, and go in their order."""
-
-
-class Chunks(StrEnum):
-    """How the arrays of the target are cut into stored chunks."""
-
-    SOURCE = "source"
-    """As those of the source, a layer's own where layers are stacked: no byte is decoded for it."""
-    WHOLE = "whole"
-    """One an array. What comes in more chunks is decoded."""
 
 
 class ConversionOptions(Model):

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from linen_nnx.schema.choices import Transfer as Transfer
 from linen_nnx.schema.model import Model, value
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Place, Plan
@@ -38,13 +39,6 @@ class Carriage(StrEnum):
     """With the data file that holds them, which is copied or linked whole."""
     VALUE = "value"
     """One by one: their file is of another root, or most of it would be dead weight in the target."""
-
-
-class Transfer(StrEnum):
-    """How data files reach the target."""
-
-    COPY = "copy"
-    LINK = "link"
 
 
 class Effort(Model):

@@ -4,16 +4,17 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from linen_nnx.cli import options as opt
-from linen_nnx.convert.rules.reading import read_rules
-from linen_nnx.convert.spec.document import read_spec
+from linen_nnx.schema.choices import Accept, Aux, Chunks, Direction, Parts, Transfer
 from linen_nnx.schema.layout import LayerStacking, Leaves
-from linen_nnx.schema.options import Accept, Aux, Chunks, ConversionOptions, Direction, Parts
-from linen_nnx.schema.routing import Effort, Transfer
+
+if TYPE_CHECKING:
+    from linen_nnx.schema.options import ConversionOptions
+    from linen_nnx.schema.routing import Effort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +43,18 @@ class Conversion:
     step: opt.Step = None
     item: opt.Item = None
 
-    def effort(self) -> Effort:
+    def effort(self) -> "Effort":
         """What the conversion may use."""
+        from linen_nnx.schema.routing import Effort
+
         return Effort(transfer=self.transfer, workers=self.workers, memory=opt.nbytes(self.memory))
 
-    def options(self) -> ConversionOptions:
+    def options(self) -> "ConversionOptions":
         """The options as the conversion takes them, files of rules and specs read."""
+        from linen_nnx.convert.rules.reading import read_rules
+        from linen_nnx.convert.spec.document import read_spec
+        from linen_nnx.schema.options import ConversionOptions
+
         if self.leaves is Leaves.MIXED:
             raise typer.BadParameter("mixed leaves are kept, never made", param_hint="--leaves")
         stacking = None
@@ -99,7 +106,7 @@ def takes_conversion(run: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def spelled(options: ConversionOptions) -> list[str]:
+def spelled(options: "ConversionOptions") -> list[str]:
     """The options as a user types them: the way back from `options`, but for files of rules and specs."""
     valued = {
         "--from": options.source,

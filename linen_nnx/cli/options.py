@@ -2,13 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from linen_nnx.schema.choices import Accept, Chunks, Direction, Transfer
 from linen_nnx.schema.layout import LayerNames, Layout, Leaves
-from linen_nnx.schema.options import Accept, Chunks, Direction
-from linen_nnx.schema.routing import Transfer
 
 Source = Annotated[
     Path, typer.Argument(help="A run, step or item folder, or a legacy file of flax.", show_default=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from linen_nnx.convert.collisions import collisions
-from linen_nnx.convert.framing import nested
+from linen_nnx.convert.framing.nesting import nested
 from linen_nnx.convert.layouts import Lifted, examine, lower, on_disk
 from linen_nnx.convert.passes.aside import SetAside
 from linen_nnx.convert.passes.layers import LayersPass

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from linen_nnx.convert.checking import layer_problems, layout_problems, state_problems
 from linen_nnx.convert.detect import detect
-from linen_nnx.convert.framing import Framed, framed, framed_as
+from linen_nnx.convert.framing.framed import framed, framed_as
+from linen_nnx.convert.framing.state import Framed
 from linen_nnx.convert.layouts import AnyState, Lifted, examine, lift
 from linen_nnx.convert.side import with_side
 from linen_nnx.convert.store.protocol import Side, Source

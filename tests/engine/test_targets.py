@@ -78,15 +78,27 @@ def test_a_target_restores_onto_other_devices_than_its_own(storage: Storage, tmp
     np.testing.assert_array_equal(kernels(again), kernels(plain))
 
 
-def test_a_chunk_in_the_wrong_place_is_found(tmp_path: Path) -> None:
-    source = linen(tmp_path / "source", Storage(ocdbt=True, zarr_format=2))
-    convert(source, tmp_path / "target", options=STACKED)
+@pytest.mark.parametrize("storage", STORAGES, ids=str)
+@pytest.mark.parametrize("options", [STACKED, APART], ids=["chunk", "reference"])
+def test_a_chunk_in_the_wrong_place_is_found(
+    storage: Storage, options: ConversionOptions, tmp_path: Path
+) -> None:
+    source = linen(tmp_path / "source", storage)
+    convert(source, tmp_path / "target", options=options)
     assert verify(tmp_path / "target", source) == []
     item = tmp_path / "target" / "2" / "items"
-    name = "params.params.decoder.layers.kernel"
-    store = ts.KvStore.open(ocdbt_spec(item, f"{name}/")).result()
-    store["0.0.0"], store["0.1.0"] = store["0.1.0"], store["0.0.0"]
-    assert [problem.code for problem in verify(tmp_path / "target", source)] != []
+    spec = ocdbt_spec(item) if storage.ocdbt else {"driver": "file", "path": f"{item}/"}
+    store = ts.KvStore.open(spec).result()
+    decoder, chunk = "params.params.decoder", "0.0" if storage.zarr_format == 2 else "c/0/0"
+    if options is STACKED:
+        layers = ("0.0.0", "0.1.0") if storage.zarr_format == 2 else ("c/0/0/0", "c/0/1/0")
+        first, second = (f"{decoder}.layers.kernel/{layer}" for layer in layers)
+    else:
+        first, second = (f"{decoder}.layers_{n}.kernel/{chunk}" for n in (0, 1))
+    assert store[first] != store[second]
+    store[first], store[second] = store[second], store[first]
+    assert verify(tmp_path / "target", source) != []
+    assert verify(tmp_path / "target") != []
 
 
 @pytest.mark.parametrize("storage", STORAGES, ids=str)

@@ -7,6 +7,7 @@ from typing import assert_never
 from linen_nnx.convert.era_names import aged
 from linen_nnx.convert.linen import form_of_linen, lift_linen, linen_holds, lower_linen
 from linen_nnx.convert.maxtext import form_of_maxtext, lift_maxtext, lower_maxtext
+from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.diloco import INNER, OUTER_OPT_STATE, DilocoTrainState
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.ir import PARAMS, Leaf, OptimizerLeaf, TrainState, Variable, is_field
@@ -15,9 +16,10 @@ from linen_nnx.schema.linen import OPT_STATE, STEP, LinenTrainState
 from linen_nnx.schema.linen import PARAMS as PARAMS_BASE
 from linen_nnx.schema.maxtext import PARAMS_BASE as NESTED_PARAMS
 from linen_nnx.schema.maxtext import MaxtextTrainState
-from linen_nnx.schema.ops import Copy, Origin, Ref
+from linen_nnx.schema.ops import Copy, Origin, Ref, logical_rank, taken_spec
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Write
+from linen_nnx.schema.problem import Problem
 from linen_nnx.schema.wire import joined
 
 REPLICA_AXIS = 0
@@ -49,6 +51,21 @@ def _outer(wire: DilocoTrainState) -> Inventory:
     """The outer state as if it were an ordinary one."""
     step = () if wire.step is None else (Entry(path=STEP, value=wire.step),)
     return Inventory.of([*step, *joined(PARAMS_BASE, wire.params), *joined(OPT_STATE, wire.outer_opt_state)])
+
+
+def part_problems(wire: DilocoTrainState, layout: Layout) -> list[Problem]:
+    """What is wrong with the outer state, and with one replica of the inner one, as states of `layout`."""
+    model = LinenTrainState if layout is Layout.LINEN else MaxtextTrainState
+    replica = Inventory.of(Entry(path=e.path, value=_of_one_replica(e.value)) for e in wire.inner)
+    outer = [(problem, _outside) for problem in model.examine(_outer(wire))[1] if wire.params]
+    inner = [(problem, INNER.__add__) for problem in model.examine(replica)[1] if wire.inner]
+    return [problem.model_copy(update={"path": place(problem.path)}) for problem, place in [*outer, *inner]]
+
+
+def _of_one_replica(value: Value) -> Value:
+    if not isinstance(value, ArrayValue) or not logical_rank(value.spec):
+        return value
+    return ArrayValue(spec=taken_spec(value.spec, REPLICA_AXIS), holder=value.holder)
 
 
 def _lift(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from linen_nnx.convert.detect import inner_layout
-from linen_nnx.convert.diloco import diloco_holds, lift_diloco, lower_diloco, with_replicas
+from linen_nnx.convert.diloco import diloco_holds, lift_diloco, lower_diloco, part_problems, with_replicas
 from linen_nnx.convert.era_names import aged, old_names, renewed
 from linen_nnx.convert.linen import (
     form_of_linen,
@@ -69,7 +69,10 @@ def examine(
     inventory: Inventory, layout: Layout, wrapped: Wrapped | None = None
 ) -> tuple[AnyState, list[Problem]]:
     """What of the entries is of `layout`, and every way in which they are not."""
-    return model_of(layout).examine(inventory, wrapped)
+    wire, problems = model_of(layout).examine(inventory, wrapped)
+    if isinstance(wire, DilocoTrainState):
+        problems = [*problems, *part_problems(wire, inner_layout(wire))]
+    return wire, problems
 
 
 def model_of(layout: Layout) -> type[AnyState]:

@@ -28,6 +28,7 @@ from tests.properties.states import (
     nnx_node,
     noise,
     placed,
+    stack_bits,
 )
 from tests.properties.strategies import FORMS, LEAVES, states
 
@@ -82,6 +83,30 @@ def _top_entry(node: Node, at: KeyPath, form: Form) -> Iterator[tuple[KeyPath, C
                 yield place + KeyPath.of(*level, *path), content
 
     return nnx_node(node, at, mirrored)
+
+
+def diloco(state: State, form: Form, *, in_nnx: bool) -> Tree:
+    """Two replicas, each a whole state of its own, around the weights that they agreed on."""
+    inner = maxtext(state, form, aux=True) if in_nnx else linen(state, form)
+    out = {KeyPath.of("inner_state") + path: _twice(c, n) for n, (path, c) in enumerate(inner.items())}
+    agreed = [v for v in state.variables if v.collection == "params" or not in_nnx]
+    out.update(linen(State(tuple(agreed), None, state.step), form))
+    trace = tuple(replace(v, data=_other_bits(v.data, n)) for n, v in enumerate(state.variables))
+    for (collection, path), content in placed(trace, form).items():
+        if collection == "params":
+            level = () if in_nnx else ("params",)
+            out[KeyPath.of("outer_opt_state", 0, "trace", *level, *path)] = content
+    out[KeyPath.of("outer_opt_state", 1)] = empty()
+    return out
+
+
+def _twice(content: Content, seed: int) -> Content:
+    """A leaf of two replicas, in each of its own bits."""
+    if content.data is None or content.value.kind != "array":
+        return content
+    spec = content.value.spec
+    other = noise(2 * 10**9 + seed, content.data.shape, spec.dtype)
+    return array(stack_bits([content.data, other], 0), holder=content.value.holder, key_impl=spec.key_impl)
 
 
 def tunix(state: State, form: Form, leaves: Leaves) -> Tree:
@@ -208,6 +233,11 @@ def _rendered(draw: st.DrawFn, name: str) -> Rendered:
             outside = [v for v in state.variables if v.collection == "params" or v.group is None]
             state = replace(state, variables=tuple(outside))
             tree = maxtext(state, form, aux=False)
+        case "diloco in linen":
+            state = state.without("rngs")
+            form, tree = plain, diloco(state, plain, in_nnx=False)
+        case "diloco in nnx":
+            form, tree = plain, diloco(state, plain, in_nnx=True)
         case "tunix":
             tree = tunix(state, form, draw(LEAVES))
         case "weights":
@@ -235,6 +265,8 @@ NAMES = [
     "nnx reference",
     "maxtext",
     "maxtext without aux",
+    "diloco in linen",
+    "diloco in nnx",
     "tunix",
     "weights",
     "weights below base",

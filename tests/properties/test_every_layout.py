@@ -7,10 +7,12 @@ from linen_nnx.schema.errors import ProblemsError
 from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout
 from linen_nnx.schema.ops import Origin, refs
 from linen_nnx.schema.options import Aux, ConversionOptions
+from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import DropRule, Plan
 from tests.properties.held import Held, converted_or_refused, difference, without_frame
 from tests.properties.layouts import Rendered, rendered
 from tests.properties.planting import PLANTS, Plant, arrives, is_refused_for
+from tests.properties.states import Tree
 
 TO = st.sampled_from([layout for layout in Layout if layout is not Layout.DILOCO])
 """Replicas are not made up: only a DiLoCo state becomes one."""
@@ -30,6 +32,14 @@ def origin(made: Plan) -> Layout:
 def has_place(source: Rendered, to: Layout) -> bool:
     """Whether the target holds the source: replicas stand in none but their own, in either framework."""
     return not source.name.startswith("diloco") or to in (Layout.LINEN, Layout.MAXTEXT)
+
+
+def as_of_june(tree: Tree, source: Rendered) -> Tree:
+    """What is no parameter goes to `nnx_aux` where today's MaxText reads it: here it is among the others."""
+    if source.name != "maxtext without aux":
+        return tree
+    aux, params = KeyPath.of("nnx_aux", "model"), KeyPath.of("params", "params")
+    return {params + path[2:] if path.startswith(aux) else path: content for path, content in tree.items()}
 
 
 def is_seen(source: Rendered) -> bool:
@@ -53,7 +63,7 @@ def test_every_layout_comes_back_whole_from_every_other(source: Rendered, to: La
     there = held.converted(ConversionOptions(to=to))
     assert there.plan is not None
     again = there.converted(ConversionOptions(to=origin(there.plan), layer_names=names_of(source)))
-    assert difference(again.tree, source.tree) == []
+    assert difference(as_of_june(again.tree, source), as_of_june(source.tree, source)) == []
 
 
 @settings(max_examples=max(300, settings().max_examples))
@@ -100,4 +110,5 @@ def test_what_is_accepted_in_any_layout_with_a_planted_entry_still_comes_back_wh
     if again.plan.target.layout is Layout.PARAMS and again.plan.drops:
         assert {drop.rule for drop in again.plan.drops} == {DropRule.PARAMS_ONLY}
         return
-    assert difference(again.tree, without_frame(held.tree, there.plan)) == []
+    kept = without_frame(held.tree, there.plan)
+    assert difference(as_of_june(again.tree, source), as_of_june(kept, source)) == []

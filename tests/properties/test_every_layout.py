@@ -35,11 +35,12 @@ def has_place(source: Rendered, to: Layout) -> bool:
 
 
 def as_of_june(tree: Tree, source: Rendered) -> Tree:
-    """What is no parameter goes to `nnx_aux` where today's MaxText reads it: here it is among the others."""
+    """Statistics stand among the parameters here; they come back where each layout keeps them."""
     if source.name != "maxtext without aux":
         return tree
-    aux, params = KeyPath.of("nnx_aux", "model"), KeyPath.of("params", "params")
-    return {params + path[2:] if path.startswith(aux) else path: content for path, content in tree.items()}
+    own = (KeyPath.of("nnx_aux", "model"), KeyPath.of("params", "batch_stats"))
+    params = KeyPath.of("params", "params")
+    return {params + path[2:] if path[:2] in own else path: content for path, content in tree.items()}
 
 
 def is_seen(source: Rendered) -> bool:

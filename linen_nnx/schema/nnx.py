@@ -81,7 +81,7 @@ class NnxShaped(WireState):
         )
         in_step = None if roots.step is None else leaf_at(inventory, roots.step / VALUE)
         step = None if roots.step is None or in_step is not None else leaf_at(inventory, roots.step)
-        signs = opt_state.signs
+        signs = [*opt_state.signs]
         if roots.step is not None and (in_step is not None or step is not None):
             signs.append(in_step is not None)
         leaves = _leaf_form([*model.signs, *reference.signs], signs)

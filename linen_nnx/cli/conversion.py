@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from linen_nnx.cli import options as opt
-from linen_nnx.schema.choices import Accept, Aux, Chunks, Direction, Parts, Transfer
-from linen_nnx.schema.layout import LayerStacking, Leaves
+from linen_nnx.schema.choices import Accept, Aux, Chunks, Direction, LayerStacking, Leaves, Parts, Transfer
 
 if TYPE_CHECKING:
     from linen_nnx.schema.options import ConversionOptions

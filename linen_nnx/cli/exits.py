@@ -2,8 +2,6 @@
 
 from enum import IntEnum
 
-from linen_nnx.schema.errors import InvariantError, MissingExtraError, ProblemsError, StorageError
-
 
 class Exit(IntEnum):
     """Promised: scripts depend on them."""
@@ -19,6 +17,8 @@ class Exit(IntEnum):
 
 def exit_of(error: BaseException) -> Exit:
     """The exit code for an error that ended a command."""
+    from linen_nnx.schema.errors import InvariantError, MissingExtraError, ProblemsError, StorageError
+
     match error:
         case InvariantError():
             return Exit.OUR_FAULT

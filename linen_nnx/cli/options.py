@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from linen_nnx.schema.choices import Accept, Chunks, Direction, Transfer
-from linen_nnx.schema.layout import LayerNames, Layout, Leaves
+from linen_nnx.schema.choices import Accept, Chunks, Direction, LayerNames, Layout, Leaves, Transfer
 
 Source = Annotated[
     Path, typer.Argument(help="A run, step or item folder, or a legacy file of flax.", show_default=False)

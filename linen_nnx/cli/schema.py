@@ -2,10 +2,12 @@
 
 import json
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 NAME = "schema"
 
@@ -42,7 +44,7 @@ def run(
     print(json.dumps(_model(document).model_json_schema(), indent=1))
 
 
-def _model(document: Document) -> type[BaseModel]:
+def _model(document: Document) -> "type[BaseModel]":
     from linen_nnx import (
         Difference,
         DilocoTrainState,

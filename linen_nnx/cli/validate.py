@@ -7,7 +7,7 @@ import typer
 
 from linen_nnx.cli.exits import Exit
 from linen_nnx.cli.options import Item, Json, Source, Step
-from linen_nnx.schema.layout import Layout
+from linen_nnx.schema.choices import Layout
 
 NAME = "validate"
 

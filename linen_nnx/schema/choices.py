@@ -4,6 +4,7 @@ A file of its own, so that a command can tell its options without building one m
 """
 
 from enum import StrEnum
+from typing import assert_never
 
 
 class Direction(StrEnum):
@@ -63,3 +64,64 @@ class PartName(StrEnum):
     OPTIMIZER = "optimizer"
     STEP = "step"
     AUX = "aux"
+
+
+class Layout(StrEnum):
+    """The closed set of on-disk layouts."""
+
+    LINEN = "linen"
+    NNX = "nnx"
+    MAXTEXT = "maxtext"
+    PARAMS = "params"
+    TUNIX = "tunix"
+    DILOCO = "diloco"
+
+    @property
+    def is_nnx(self) -> bool:
+        """Whether it holds NNX variables by their module paths, whatever stands around them."""
+        return self in (Layout.NNX, Layout.PARAMS, Layout.TUNIX)
+
+
+class Leaves(StrEnum):
+    """How NNX variables stand on disk: under a last key `value`, or bare."""
+
+    WRAPPED = "wrapped"
+    """Every leaf under `value`, as an `nnx.State` is saved."""
+    BARE = "bare"
+    """No leaf, as `to_pure_dict` gives them."""
+    MODEL_WRAPPED = "model-wrapped"
+    """The model's leaves only: what MaxText's dropped converter script wrote."""
+    MIXED = "mixed"
+    """Some, as a MaxText run resumed from a wrapped tree leaves them. Written only where it was read."""
+
+    def wraps(self, *, model: bool, mixed: bool) -> bool:
+        """Whether a leaf stands under `value`: one of the `model` or not, and what a `mixed` form says."""
+        match self:
+            case Leaves.WRAPPED:
+                return True
+            case Leaves.BARE:
+                return False
+            case Leaves.MODEL_WRAPPED:
+                return model
+            case Leaves.MIXED:
+                return mixed
+            case _:
+                assert_never(self)
+
+
+class LayerNames(StrEnum):
+    """How layers that stand one by one are named."""
+
+    UNDERSCORE = "underscore"
+    """`layers_3`."""
+    NESTED = "nested"
+    """`layers/3`: an `nnx.List`; the index is a dict key of digits."""
+
+
+class LayerStacking(StrEnum):
+    """Whether the layers of a group share arrays."""
+
+    STACKED = "stacked"
+    """One array for all layers, stacked on an axis by `nn.scan` or `nnx.vmap`."""
+    UNSTACKED = "unstacked"
+    """Each layer has arrays of its own."""

@@ -1,74 +1,17 @@
 """The words for how a train state is laid out: layouts, leaf forms, layer forms."""
 
 from enum import StrEnum
-from typing import Annotated, Self, assert_never
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.choices import LayerNames as LayerNames
+from linen_nnx.schema.choices import LayerStacking as LayerStacking
+from linen_nnx.schema.choices import Layout as Layout
+from linen_nnx.schema.choices import Leaves as Leaves
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.path import KeyPath
-
-
-class Layout(StrEnum):
-    """The closed set of on-disk layouts."""
-
-    LINEN = "linen"
-    NNX = "nnx"
-    MAXTEXT = "maxtext"
-    PARAMS = "params"
-    TUNIX = "tunix"
-    DILOCO = "diloco"
-
-    @property
-    def is_nnx(self) -> bool:
-        """Whether it holds NNX variables by their module paths, whatever stands around them."""
-        return self in (Layout.NNX, Layout.PARAMS, Layout.TUNIX)
-
-
-class Leaves(StrEnum):
-    """How NNX variables stand on disk: under a last key `value`, or bare."""
-
-    WRAPPED = "wrapped"
-    """Every leaf under `value`, as an `nnx.State` is saved."""
-    BARE = "bare"
-    """No leaf, as `to_pure_dict` gives them."""
-    MODEL_WRAPPED = "model-wrapped"
-    """The model's leaves only: what MaxText's dropped converter script wrote."""
-    MIXED = "mixed"
-    """Some, as a MaxText run resumed from a wrapped tree leaves them. Written only where it was read."""
-
-    def wraps(self, *, model: bool, mixed: bool) -> bool:
-        """Whether a leaf stands under `value`: one of the `model` or not, and what a `mixed` form says."""
-        match self:
-            case Leaves.WRAPPED:
-                return True
-            case Leaves.BARE:
-                return False
-            case Leaves.MODEL_WRAPPED:
-                return model
-            case Leaves.MIXED:
-                return mixed
-            case _:
-                assert_never(self)
-
-
-class LayerNames(StrEnum):
-    """How layers that stand one by one are named."""
-
-    UNDERSCORE = "underscore"
-    """`layers_3`."""
-    NESTED = "nested"
-    """`layers/3`: an `nnx.List`; the index is a dict key of digits."""
-
-
-class LayerStacking(StrEnum):
-    """Whether the layers of a group share arrays."""
-
-    STACKED = "stacked"
-    """One array for all layers, stacked on an axis by `nn.scan` or `nnx.vmap`."""
-    UNSTACKED = "unstacked"
-    """Each layer has arrays of its own."""
 
 
 class LayerSlot(Model):

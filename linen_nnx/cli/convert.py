@@ -30,7 +30,7 @@ def run(
     fingerprint: opt.Fingerprint = False,
     as_json: opt.Json = False,
 ) -> None:
-    """Convert SOURCE into TARGET, written in the form of the source (run, step or item)."""
+    """Convert SOURCE into TARGET. It is written in the form of the source: run, step or item."""
     from linen_nnx.cli import render
     from linen_nnx.convert.converting import check, convert
 

@@ -15,7 +15,10 @@ def run(
         "linen-nnx-demo"
     ),
 ) -> None:
-    """Train a small Linen model, save it by orbax, convert it to NNX and back, and compare bit for bit."""
+    """Train a small model, convert it there and back, compare.
+
+    It is a Linen model, saved by orbax.
+    """
     from linen_nnx.cli import render
     from linen_nnx.demo import demo
 

@@ -34,7 +34,10 @@ def run(
     item: opt.Item = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Compare two checkpoints of any layouts: structure, specs, every value; bit for bit by default."""
+    """Compare two checkpoints of any layouts, bit for bit.
+
+    Structure, shapes and dtypes, every value; with tolerances where they are given.
+    """
     from linen_nnx.cli import render
     from linen_nnx.convert.compare.differing import diff
     from linen_nnx.schema.difference import Tolerance

@@ -19,7 +19,10 @@ def run(
     item: Item = None,
     as_json: Json = False,
 ) -> None:
-    """Show layout, evidence, step, bytes by part, layers, optimizer, tree. Reads no array unless asked."""
+    """Tell what a checkpoint is: layout, step, layers, the tree.
+
+    With the evidence for the layout, and bytes by part. Reads no array unless asked for a fingerprint.
+    """
     from linen_nnx.cli import render
     from linen_nnx.convert.inspecting import inspect
 

@@ -25,7 +25,7 @@ def run(
     item: opt.Item = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Infer which variable of a Linen model is which of an NNX one, and write a rules file.
+    """Infer which Linen variable is which NNX one, as rules.
 
     Structure proves it, or names and order are evidence, accepted on request. What is left open is written
     as candidates marked TODO, which no conversion follows, and the exit code is 1.

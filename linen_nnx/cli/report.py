@@ -27,7 +27,10 @@ def run(
     step: Step = None,
     item: Item = None,
 ) -> None:
-    """Write one HTML page that needs no network: the verdict, a tree map by bytes, the tree, what is lost."""
+    """Write one HTML page: verdict, tree map, tree, what is lost.
+
+    The page needs no network.
+    """
     from linen_nnx.cli import render
     from linen_nnx.cli.page.model import Verdict
     from linen_nnx.cli.page.report import report

@@ -37,7 +37,7 @@ class Document(StrEnum):
 def run(
     document: Annotated[Document | None, typer.Argument(help="A layout or a document of --json.")] = None,
 ) -> None:
-    """Print the JSON Schema of a layout, of a plan, of a receipt; without a name, list them."""
+    """Print the JSON Schema of a layout or a document. Without a name, list them."""
     if document is None:
         print("\n".join(Document))
         return

@@ -21,9 +21,10 @@ def run(
     item: Item = None,
     as_json: Json = False,
 ) -> None:
-    """Write digests of all that PATH holds into its own linen_nnx/ folder, for `verify` to hold it against.
+    """Write a receipt for a checkpoint that was never converted.
 
-    That receipt is the only file written; readers of orbax ignore it. Every file is read once.
+    It has digests of all that PATH holds, for `verify`, and lies in its own linen_nnx/ folder: the only file
+    that is written, which readers of orbax ignore. Every file is read once.
     """
     from linen_nnx.cli import render
     from linen_nnx.convert.proof.sealing import seal

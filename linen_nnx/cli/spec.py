@@ -27,7 +27,10 @@ def run(
     step: Step = None,
     item: Item = None,
 ) -> None:
-    """Export what a train state holds: paths, types, shapes, dtypes, optimizer. Nothing is allocated."""
+    """Export the train state that a model or checkpoint has.
+
+    Paths, types, shapes, dtypes, the optimizer. Nothing is allocated.
+    """
     from linen_nnx.cli import render
     from linen_nnx.convert.spec.factory import factory, is_factory
     from linen_nnx.convert.spec.making import spec_of

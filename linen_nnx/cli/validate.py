@@ -25,7 +25,10 @@ def run(
     item: Item = None,
     as_json: Json = False,
 ) -> None:
-    """List every problem at once: layout, shapes and dtypes, layers, moments, storage. Reads no array."""
+    """List every problem of a checkpoint at once.
+
+    Of its layout, shapes and dtypes, layers, moments, storage. Reads no array.
+    """
     from linen_nnx.cli import render
     from linen_nnx.convert.validating import validate
     from linen_nnx.schema.report import Problems

@@ -27,7 +27,9 @@ def run(
     item: Item = None,
     as_json: Json = False,
 ) -> None:
-    """Hold every stored byte against the digests of the receipt that `convert` or `seal` left.
+    """Hold every stored byte against the digests of its receipt.
+
+    The receipt is the one that `convert` or `seal` left.
 
     --against SOURCE compares values through the intermediate representation, whatever the layouts.
     """

@@ -3,6 +3,7 @@
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 DATA = Path(__file__).with_name("data")
 
@@ -48,5 +49,7 @@ def pack(folder: Path, archive: Path) -> None:
 
 def unpack(era: Era, folder: Path) -> Path:
     with tarfile.open(era.archive) as packed:
-        packed.extractall(folder, filter="data")
+        # Python 3.11 has filters since 3.11.4; 3.12 warns where none is named. The archives are our own.
+        filtered: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        packed.extractall(folder, **filtered)
     return folder

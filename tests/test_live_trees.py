@@ -33,7 +33,8 @@ from linen_nnx import (
     to_nnx,
     validate,
 )
-from linen_nnx.schema.array import Holder
+from linen_nnx.convert.store.memory_source import JaxArrays
+from linen_nnx.schema.array import DType, Holder
 from tests.support.checkpoints import random_tree, save_item
 from tests.support.entries import Entries, differences, read, text_of
 from tests.support.small import STACKED, changed, linen, native, with_entries
@@ -434,3 +435,27 @@ def test_a_converted_nnx_state_in_a_live_train_state_computes_as_nnx_does() -> N
     model = NnxMlp(nnx.Rngs(9))
     nnx.update(model, tree["model"])
     assert np.array_equal(np.asarray(restored.apply_fn(restored.params, inputs())), model(inputs()))
+
+
+NARROW_FLOATS = ["float16", "bfloat16", *(d.value for d in DType if d.value.startswith("float8"))]
+
+
+@pytest.mark.parametrize("dtype", NARROW_FLOATS)
+def test_every_pattern_of_bits_of_a_narrow_float_survives_every_move(dtype: str) -> None:
+    kind = np.dtype(dtype)
+    words = np.dtype(f"uint{kind.itemsize * 8}")
+    patterns = np.arange(2 ** (kind.itemsize * 8)).astype(words).reshape(2, -1)
+    made = [jnp.asarray(row.view(kind)) for row in patterns]
+    arrays = JaxArrays()
+    stacked = arrays.stack(made, 1)
+    results = {
+        "stack": (stacked, patterns.T),
+        "take": (arrays.take(stacked, 1, 1), patterns[1]),
+        "move_axis": (arrays.move_axis(stacked, 0, 1), patterns),
+        "concat": (arrays.concat(made, 0), patterns.reshape(-1)),
+        "split": (arrays.split(arrays.concat(made, 0), 0, 1, 2), patterns[1]),
+    }
+    changed_by = [
+        name for name, (array, bits) in results.items() if (np.asarray(array).view(words) != bits).any()
+    ]
+    assert changed_by == []

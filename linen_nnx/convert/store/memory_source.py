@@ -1,5 +1,6 @@
 """A live tree as a `Source`."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -69,29 +70,29 @@ class JaxArrays:
         """One slice."""
         import jax
 
-        return jax.lax.index_in_dim(array, index, axis, keepdims=False)
+        return _as_bits(lambda one: jax.lax.index_in_dim(one, index, axis, keepdims=False), array)
 
     def stack(self, arrays: list[Array], axis: int) -> Array:
         """Along a new axis."""
         import jax.numpy as jnp
 
-        return jnp.stack(arrays, axis)
+        return _as_bits(lambda *parts: jnp.stack(parts, axis), *arrays)
 
     def move_axis(self, array: Array, source: int, destination: int) -> Array:
         """One axis to another place."""
         import jax.numpy as jnp
 
-        return jnp.moveaxis(array, source, destination)
+        return _as_bits(lambda one: jnp.moveaxis(one, source, destination), array)
 
     def concat(self, arrays: list[Array], axis: int) -> Array:
         """One after the other."""
         import jax.numpy as jnp
 
-        return jnp.concatenate(arrays, axis)
+        return _as_bits(lambda *parts: jnp.concatenate(parts, axis), *arrays)
 
     def split(self, array: Array, axis: int, index: int, count: int) -> Array:
         """One of equal pieces."""
-        return array[piece(array.shape, axis, index, count)]
+        return _as_bits(lambda one: one[piece(one.shape, axis, index, count)], array)
 
     def cast(self, array: Array, dtype: DType) -> Array:
         """To `dtype`; a value that would change is refused."""
@@ -105,6 +106,28 @@ class JaxArrays:
         import jax.numpy as jnp
 
         return jnp.zeros(value.spec.shape, numpy_dtype(value.spec.dtype))
+
+
+def _as_bits(move: Callable[..., Array], *arrays: Array) -> Array:
+    """Move floats of 8 and 16 bits as integers.
+
+    XLA may compute them as wider floats (its CPU backend does), and a signalling NaN that is moved as such
+    becomes a quiet one.
+    """
+    import jax
+    import jax.numpy as jnp
+    import ml_dtypes
+
+    dtype = arrays[0].dtype
+    words = {8: jnp.uint8, 16: jnp.uint16}
+    if not jnp.issubdtype(dtype, jnp.floating):
+        return move(*arrays)
+    width: int = ml_dtypes.finfo(dtype).bits  # type: ignore[no-untyped-call]  # ml_dtypes does not annotate it
+    if width not in words:
+        return move(*arrays)
+    word = words[width]
+    bits = [jax.lax.bitcast_convert_type(jnp.asarray(array), word) for array in arrays]
+    return jax.lax.bitcast_convert_type(move(*bits), dtype)
 
 
 class SpecArrays:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 
 from linen_nnx.cli.page.model import Fact, Finding, Findings, Page, Row, Tone, Verdict
-from linen_nnx.cli.page.rows import commands, row, sections
+from linen_nnx.cli.page.rows import commands, losses, row, sections
 from linen_nnx.cli.render.difference import finding_text, line, part_text, verdict_text
 from linen_nnx.schema.array import Value
 from linen_nnx.schema.difference import (
@@ -62,12 +62,11 @@ def _findings(found: Difference) -> tuple[Findings, ...]:
         Finding(kind="within", where=str(one.path), text=line(one).removeprefix(f"{one.path}: "))
         for one in found.within
     )
-    notes = tuple(Finding(kind=note.code.value, where="", text=note.text) for note in found.notes)
     return sections(
         Findings(heading="What explains it", found=explained),
         Findings(heading="Differences", found=differs),
         Findings(heading="Within tolerance", found=within),
-        Findings(heading="Notes", found=notes),
+        *losses((), found.notes),
     )
 
 

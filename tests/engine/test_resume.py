@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -146,18 +145,17 @@ def test_what_a_killed_run_replaced_is_kept_until_the_new_target_stands(
 def test_a_killed_process_leaves_no_target_and_a_rerun_finishes(tmp_path: Path) -> None:
     source, target = linen(tmp_path / "source", Storage()), tmp_path / "target"
     code = (
-        "import sys, time; from linen_nnx import convert, ConversionOptions, LayerStacking\n"
-        "from linen_nnx.convert.engine import units; run = units.Split.run\n"
-        "units.Split.run = lambda unit, *rest: (run(unit, *rest), time.sleep(0.5))\n"
+        "import os, signal, sys; from linen_nnx import convert, ConversionOptions, LayerStacking\n"
+        "from linen_nnx.convert.engine import units; run = units.Split.run; done = []\n"
+        "def killed(unit, *rest):\n"
+        "    run(unit, *rest); done.append(unit)\n"
+        "    if len(done) == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "units.Split.run = killed\n"
         "convert(sys.argv[1], sys.argv[2], options=ConversionOptions(stacking=LayerStacking.UNSTACKED))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(source), str(target)])
-    for _ in range(600):
-        if any(list(folder.rglob("d/*")) for folder in left(target)):
-            break
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    killed = subprocess.run([sys.executable, "-c", code, str(source), str(target)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert left(target) != []
     assert not target.exists()
     convert(source, target, options=APART)
     assert left(target) == []

@@ -5,26 +5,29 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure import Cost, median, run
-from benchmarks.planning import make
+from benchmarks.measure import Cost, empty, median, run
 
 BASE = "import pydantic, typer"
 
 
 def measure(work: Path, rounds: int) -> dict[str, list[Cost]]:
-    """All commands in turn, on a state of thirty arrays."""
-    source = str(make(30, work / "small"))
+    """All commands in turn, on a state of a few MB in one file."""
+    source, target = str(work / "small"), work / "small-target"
+    run([sys.executable, "-m", "benchmarks.states", source, "--gigabytes", "0.004"], work / "log")
     ours = [sys.executable, "-m", "linen_nnx.cli.main"]
+    convert = [*ours, "convert", source, str(target), "--transfer", "link"]
     commands = {
         BASE: [sys.executable, "-c", BASE],
         "--help": [*ours, "--help"],
         "inspect": [*ours, "inspect", source],
         "validate": [*ours, "validate", source],
         "plan": [*ours, "plan", source],
-        "verify": [*ours, "verify", source],
+        "convert, link": convert,
+        "verify": [*ours, "verify", str(target)],
     }
     costs: defaultdict[str, list[Cost]] = defaultdict(list)
     for _ in range(rounds):
+        empty(target)
         for name, command in commands.items():
             costs[name].append(run(command, work / "log"))
     return dict(costs)

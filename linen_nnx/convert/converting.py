@@ -181,7 +181,7 @@ def convert(
         return [part.folder for part in opened.location.moved_to(folder, layout).items]
 
     source_identity, effort = identity(opened.location), effort or Effort()
-    with staged(target, _fingerprint(opened, options), items) as folder:
+    with staged(target, _fingerprint(opened, options), items, overwrite=overwrite) as folder:
         try:
             placed = opened.location.moved_to(folder, layout)
             planned = time.monotonic()

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from linen_nnx import ConversionOptions, LayerStacking, convert, verify
-from linen_nnx.convert.engine import units
+from linen_nnx.convert.engine import journal, units
 from linen_nnx.convert.engine.buffers import Buffers
 from linen_nnx.convert.engine.sink import DataFileSink, FolderSink, Sink
 from linen_nnx.convert.engine.tap import Data
 from linen_nnx.convert.store.location import TEMPORARY
+from linen_nnx.schema.errors import ConversionError
+from linen_nnx.schema.problem import Code
 from linen_nnx.schema.routing import Effort
 from tests.support.checkpoints import STORAGES, Storage, save_item
 
@@ -140,6 +142,25 @@ def test_what_a_killed_run_replaced_is_kept_until_the_new_target_stands(
     convert(source, target, options=APART)
     assert left(target) == []
     assert verify(target, source) == []
+
+
+def test_a_target_that_another_process_made_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = linen(tmp_path / "source", Storage()), tmp_path / "target"
+    finish = journal.Claim.finish
+
+    def late(claimed: journal.Claim) -> None:
+        target.mkdir()
+        (target / "theirs").touch()
+        finish(claimed)
+
+    monkeypatch.setattr(journal.Claim, "finish", late)
+    with pytest.raises(ConversionError) as refused:
+        convert(source, target, options=APART)
+    assert [problem.code for problem in refused.value.problems] == [Code.TARGET_EXISTS]
+    assert [file.name for file in target.iterdir()] == ["theirs"]
+    assert left(target) == []
 
 
 def test_a_killed_process_leaves_no_target_and_a_rerun_finishes(tmp_path: Path) -> None:

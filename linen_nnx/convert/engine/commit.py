@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from linen_nnx.convert.engine.journal import REPLACED, claim, clear_replaced, sweep
-from linen_nnx.schema.errors import StorageError
+from linen_nnx.schema.errors import ConversionError, StorageError
 from linen_nnx.schema.problem import Code, Problem
 
 
@@ -21,15 +21,17 @@ def target_problems(source: Path, target: Path, *, overwrite: bool) -> list[Prob
     elif real_target in real_source.parents:
         problems.append(_overlap(target, f"a folder that holds the source {source}"))
     elif target.exists() and not overwrite:
-        problems.append(
-            Problem(
-                code=Code.TARGET_EXISTS,
-                expected=f"no {target} yet",
-                found="a folder or file of that name",
-                hint="choose another target, or replace it with --overwrite",
-            )
-        )
+        problems.append(_exists(target))
     return problems
+
+
+def _exists(target: Path) -> Problem:
+    return Problem(
+        code=Code.TARGET_EXISTS,
+        expected=f"no {target} yet",
+        found="a folder or file of that name",
+        hint="choose another target, or replace it with --overwrite",
+    )
 
 
 def _overlap(target: Path, found: str) -> Problem:
@@ -42,9 +44,12 @@ def _overlap(target: Path, found: str) -> Problem:
 
 
 @contextmanager
-def staged(target: Path, digest: str, items: Callable[[Path], Sequence[Path]]) -> Iterator[Path]:
+def staged(
+    target: Path, digest: str, items: Callable[[Path], Sequence[Path]], *, overwrite: bool
+) -> Iterator[Path]:
     """A folder beside `target` that becomes it if the block ends well.
 
+    What has come to stand at `target` by then, by another process, is replaced only to `overwrite` it.
     If the block raises, the folder is removed; if the process is interrupted or killed, it is left, and the
     next run of the same conversion (by its `digest`) goes on from the parts of `items` that are finished.
     """
@@ -58,7 +63,7 @@ def staged(target: Path, digest: str, items: Callable[[Path], Sequence[Path]]) -
         yield claimed.folder
         claimed.finish()
         _sync(claimed.folder)
-        _rename(claimed.folder, target)
+        _rename(claimed.folder, target, overwrite=overwrite)
     except Exception:
         shutil.rmtree(claimed.folder, ignore_errors=True)
         raise
@@ -66,9 +71,11 @@ def staged(target: Path, digest: str, items: Callable[[Path], Sequence[Path]]) -
         claimed.release()
 
 
-def _rename(folder: Path, target: Path) -> None:
+def _rename(folder: Path, target: Path, *, overwrite: bool) -> None:
     old = None
     if target.exists():
+        if not overwrite:
+            raise ConversionError([_exists(target)])
         old = target.parent / f"{REPLACED}{uuid.uuid4().hex[:8]}-{target.name}"
         os.rename(target, old)
     try:

@@ -37,7 +37,7 @@ lint: $(VENV)/.ready  ## ruff: rules and formatting, nothing changed
 	$(RUN) ruff format --check .
 
 type: $(VENV)/.ready  ## mypy, strict
-	$(RUN) mypy linen_nnx tests
+	$(RUN) mypy linen_nnx tests benchmarks docs
 
 bench: $(VENV)/.ready  ## run the benchmarks
 	$(RUN) benchmarks.run $(ARGS)

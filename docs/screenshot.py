@@ -3,11 +3,13 @@
 import tempfile
 from pathlib import Path
 
+from playwright.sync_api import ViewportSize
+
 from linen_nnx import report
 from linen_nnx.demo import demo
 from tests.page.browser import chromium
 
-SIZE = {"width": 1100, "height": 1250}
+SIZE: ViewportSize = {"width": 1100, "height": 1250}
 
 
 def main() -> None:

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import profiles
 from tests.support.checkpoints import Cache
+
+profiles.load()
 
 
 @pytest.fixture(scope="session")

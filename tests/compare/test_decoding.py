@@ -66,7 +66,7 @@ def stored(folder: Path, encoding: str, chunks: tuple[int, ...], data: "np.ndarr
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(chunks=st.tuples(*(st.integers(1, size) for size in SHAPE)), region=regions(), zeros=st.booleans())
 def test_a_region_is_what_tensorstore_reads(
     encoding: str,

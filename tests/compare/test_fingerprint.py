@@ -125,7 +125,7 @@ def flipper(
     return folder, Flipper(open_item(locate(folder))), fingerprint(folder)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_any_single_bit_makes_it_another_and_its_leaf_is_the_one_that_differs(
     flipper: tuple[Path, Flipper, str], forms: dict[str, Path], data: st.DataObject

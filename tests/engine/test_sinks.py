@@ -28,7 +28,7 @@ def read(folder: Path) -> dict[str, bytes]:
     return {key.decode(): store[key] for key in store.list().result()}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.dictionaries(KEYS, VALUES, min_size=1))
 def test_an_index_written_by_hand_is_that_of_tensorstore(given: dict[str, bytes | tuple[int, int]]) -> None:
     content = bytes(range(250)) * 4

@@ -1,7 +1,7 @@
 """Inference proves or refuses: structure first, names and order on request, and never a wrong answer."""
 
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from linen_nnx.schema.problem import Code
 from linen_nnx.schema.spec import Kind, Spec, SpecLeaf
 from tests.pairs import layered, library, plain
 from tests.pairs.pair import By, Pair
+from tests.support.calls import assert_linear
 
 PAIRS = [*plain.PAIRS, *library.PAIRS, *layered.PAIRS]
 ENOUGH = {
@@ -297,25 +298,27 @@ def test_evidence_stands_by_each_rule_and_ambiguity_at_the_head(tmp_path: Path) 
     assert read_rules(tmp_path / "rules.toml").rules
 
 
-def test_thousands_of_variables_are_mapped_in_a_moment() -> None:
-    widths = range(3, 1503)
+def many(modules: int) -> tuple[dict[str, Any], Spec]:
+    """A state of so many dense modules, each of a width of its own, and the model that it is for."""
+    shapes = {n: {"kernel": (2, n), "bias": (n,)} for n in range(3, 3 + modules)}
 
-    def leaf(name: str, shape: tuple[int, ...], n: int) -> SpecLeaf:
+    def leaf(n: int, name: str, shape: tuple[int, ...]) -> SpecLeaf:
         spec = ArraySpec(shape=shape, dtype=DType.FLOAT32)
         return SpecLeaf(path=KeyPath.of(f"m{n}", name), collection="params", kind=Kind.PARAM, spec=spec)
 
-    leaves = [leaf(name, shape, n) for n in widths for name, shape in (("kernel", (2, n)), ("bias", (n,)))]
-    params = {
-        f"Dense_{n}": {"kernel": np.zeros((2, n), "float32"), "bias": np.zeros(n, "float32")} for n in widths
-    }
-    spec = Spec.of(Layout.NNX, leaves)
-    began = time.process_time()
-    found = infer_rules({"step": np.int32(1), "params": params}, spec)
-    assert time.process_time() - began < 10
+    leaves = [leaf(n, name, shape) for n, one in shapes.items() for name, shape in one.items()]
+    params = {f"Dense_{n}": {k: np.zeros(s, "float32") for k, s in one.items()} for n, one in shapes.items()}
+    return {"step": np.int32(1), "params": params}, Spec.of(Layout.NNX, leaves)
+
+
+def test_the_work_grows_with_the_variables_and_not_with_their_square() -> None:
+    state, spec = many(100)
+    found = infer_rules(state, spec)
     assert found.problems == ()
     assert {(rule.source, rule.to) for rule in found.rules.rules} == {
-        (f"params/Dense_{n}/*", f"m{n}/*") for n in widths
+        (f"params/Dense_{n}/*", f"m{n}/*") for n in range(3, 103)
     }
+    assert_linear(partial(infer_rules, *many(modules)) for modules in (100, 200, 400))
 
 
 def test_a_source_and_a_spec_of_one_framework_are_refused() -> None:

@@ -19,9 +19,9 @@ from linen_nnx.schema.options import ConversionOptions
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.tree import flatten
 from tests.properties.held import Held
-from tests.properties.profiles import WITHOUT_SHRINKING
 from tests.properties.states import EMPTIES, Content, Form, State, Tree, linen, live, nnx
 from tests.properties.strategies import FORMS, LEAVES, states
+from tests.support.profiles import WITHOUT_SHRINKING
 
 STACKINGS = st.sampled_from([None, LayerStacking.STACKED, LayerStacking.UNSTACKED])
 Make = Callable[[Content], object]

@@ -21,9 +21,9 @@ from linen_nnx.schema.plan import Plan
 from linen_nnx.schema.tree import flatten
 from tests.properties.disk import STORAGES, Storage, restore, save
 from tests.properties.held import Held
-from tests.properties.profiles import WITHOUT_SHRINKING
 from tests.properties.states import EMPTIES, Content, Form, State, Tree, linen, live, nnx, seen_in_nnx
 from tests.properties.strategies import FORMS, LEAVES, states
+from tests.support.profiles import WITHOUT_SHRINKING
 
 STACKINGS = st.sampled_from([None, LayerStacking.STACKED, LayerStacking.UNSTACKED])
 by_storage = pytest.mark.parametrize("storage", STORAGES, ids=str)

@@ -1,9 +1,8 @@
-"""A checkpoint with ten thousand arrays: described and planned in seconds, from metadata alone."""
+"""A checkpoint with ten thousand arrays: described and planned from metadata alone."""
 
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,6 @@ from linen_nnx.schema.orbax_metadata import tree_entry
 from linen_nnx.schema.path import KeyPath
 
 LAYERS, LEAVES = 128, 26
-PATIENCE = 60.0
-"""Seconds for one command on a slow and busy machine; on a quiet one it takes one or two."""
 
 
 def paths() -> list[KeyPath]:
@@ -78,10 +75,8 @@ def layer_numbers(ordered: list[KeyPath]) -> list[int]:
     return [int(name.removeprefix("layers_")) for name in names]
 
 
-def test_inspect_takes_seconds_and_lists_layers_in_their_order(large: Path) -> None:
-    began = time.monotonic()
+def test_inspect_lists_all_layers_in_their_order(large: Path) -> None:
     found = inspect(large)
-    assert time.monotonic() - began < PATIENCE
     assert found.problems == ()
     assert len(found.inventory.entries) == 3 * LAYERS * LEAVES
     numbers = layer_numbers([entry.path for entry in found.inventory.entries])
@@ -91,10 +86,8 @@ def test_inspect_takes_seconds_and_lists_layers_in_their_order(large: Path) -> N
 
 @pytest.mark.parametrize("stacking", [None, LayerStacking.STACKED], ids=["keep", "stack"])
 @pytest.mark.parametrize("to", [Layout.NNX, Layout.LINEN], ids=lambda layout: layout.value)
-def test_a_plan_takes_seconds(large: Path, to: Layout, stacking: LayerStacking | None) -> None:
-    began = time.monotonic()
+def test_a_plan_reads_and_writes_them_all(large: Path, to: Layout, stacking: LayerStacking | None) -> None:
     made = plan(large, to=to, options=ConversionOptions(stacking=stacking))
-    assert time.monotonic() - began < PATIENCE
     assert len(made.item_writes) == (3 * LEAVES if stacking else 3 * LAYERS * LEAVES)
     assert len(made.inputs) == 3 * LAYERS * LEAVES
 
@@ -106,12 +99,7 @@ def test_neither_imports_jax_or_orbax(large: Path) -> None:
         "linen_nnx.plan(sys.argv[1], to='nnx')\n"
         "print(json.dumps([n for n in ('jax', 'jaxlib', 'orbax', 'flax', 'optax') if n in sys.modules]))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(large)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=2 * PATIENCE,
-    )
+    command = [sys.executable, "-c", program, str(large)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []

@@ -1,5 +1,0 @@
-"""Load the hypothesis profile."""
-
-from tests.properties.profiles import load
-
-load()

@@ -665,3 +665,16 @@ def test_fields_of_a_train_state_of_ones_own_return(tmp_path: Path) -> None:
     assert data(there, "model", "decoder", "layers", *KERNEL).shape == (8, 3, 6)
     back = into(tmp_path / "nnx", tmp_path / "back", Layout.LINEN, UNSTACK)
     assert differences(back, read(item_of(run))) == []
+
+
+def test_a_linen_module_called_rngs_comes_back_from_maxtext_as_parameters(tmp_path: Path) -> None:
+    run = save({**linen(), ("params", "params", "rngs", "bias"): "float32[4]"}, tmp_path)
+    into(run, tmp_path / "maxtext", Layout.MAXTEXT)
+    back = into(tmp_path / "maxtext", tmp_path / "back", Layout.LINEN)
+    assert differences(back, read(item_of(run))) == []
+
+
+def test_a_list_in_a_chain_of_digits_is_refused(tmp_path: Path) -> None:
+    wrapped = {(*path, "value") if path[0] == "model" else path: spec for path, spec in native().items()}
+    run = save({**wrapped, ("optimizer", "opt_state", "1", 0): "float32[]"}, tmp_path)
+    assert refused(run, tmp_path / "target", Layout.LINEN) == {Code.WRONG_KIND}

@@ -44,10 +44,14 @@ def _in_collection(variable: Variable, collection: str) -> Variable:
 
 
 def _strays(state: MaxtextTrainState, optimizer: tuple[OptimizerLeaf, ...]) -> dict[KeyPath, str]:
-    """What runs of May to July 2026 left among the parameters: they took out keys named `rngs` alone."""
+    """What runs of May to July 2026 left among the parameters: they took out keys named `rngs` alone.
+
+    So what stands below that very key is none of theirs: a Linen module may be called so.
+    """
     trained = {item.mirrors.path for item in optimizer if item.mirrors is not None}
-    kinds = classify(state.params, set(), {}).collections
-    return {path: k for path, k in kinds.items() if k in (RNGS, BATCH_STATS) and path not in trained}
+    left = [entry for entry in state.params if RNGS not in entry.path.names and entry.path not in trained]
+    kinds = classify(left, set(), {}).collections
+    return {path: kind for path, kind in kinds.items() if kind in (RNGS, BATCH_STATS)}
 
 
 def form_of_maxtext(state: MaxtextTrainState, lifted: TrainState) -> Form:

@@ -137,8 +137,9 @@ class NnxShaped(WireState):
         """NNX has no sequences on disk: list and tuple positions become dict keys of digits.
 
         Only the script that MaxText dropped left an optax chain as Linen's list, beside a wrapped model.
+        A list inside a dict of digits, or beside it, was written by neither.
         """
-        if self.leaves is Leaves.MODEL_WRAPPED:
+        if self.leaves is Leaves.MODEL_WRAPPED and not any(map(_is_digit_chain, self.opt_state)):
             return
         positions = {k for entry in self.opt_state for k in entry.path if isinstance(k, SequenceKey)}
         for entry in self.opt_state if positions else ():
@@ -208,6 +209,16 @@ class _Part:
 
 def _ended(entry: Entry, wrapped: bool) -> Entry:
     return Entry(path=entry.path / VALUE, value=entry.value) if wrapped else entry
+
+
+def _is_digit_chain(entry: Entry) -> bool:
+    """Whether the first position on the way to an entry is a dict key of digits."""
+    for key in entry.path:
+        if isinstance(key, SequenceKey):
+            return False
+        if key.name.isdecimal():
+            return True
+    return False
 
 
 def _leaf_form(model: list[bool], optimizer: list[bool]) -> Leaves:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from linen_nnx.convert.live.nnx import load
     from linen_nnx.convert.mapping.front import infer_rules
     from linen_nnx.convert.memory import Converted, LeftOutWarning, convert_tree, to_linen, to_nnx
+    from linen_nnx.convert.probing.probe import Probe
     from linen_nnx.convert.proof.sealing import seal
     from linen_nnx.convert.proof.verifying import verify
     from linen_nnx.convert.rules.reading import read_rules
@@ -67,6 +68,7 @@ _HOMES = {
     "convert.mapping.front": ("infer_rules",),
     "convert.rules.reading": ("read_rules",),
     "convert.memory": ("Converted", "LeftOutWarning", "convert_tree", "to_linen", "to_nnx"),
+    "convert.probing.probe": ("Probe",),
     "convert.proof.sealing": ("seal",),
     "convert.proof.verifying": ("verify",),
     "convert.spec.making": ("spec_of",),
@@ -149,6 +151,7 @@ __all__ = [
     "ParamsState",
     "Parts",
     "Plan",
+    "Probe",
     "Problem",
     "ProblemsError",
     "Receipt",

@@ -20,6 +20,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the rules into this file. [default: stdout]")
     ] = None,
+    probe: opt.ProbeOption = None,
     accept: opt.AcceptOption = Accept.PROVED,
     step: opt.Step = None,
     item: opt.Item = None,
@@ -27,15 +28,17 @@ def run(
 ) -> None:
     """Infer which Linen variable is which NNX one, as rules.
 
-    Structure proves it, or names and order are evidence, accepted on request. What is left open is written
-    as candidates marked TODO, which no conversion follows, and the exit code is 1.
+    Structure proves it, or a run of both models; names and order are evidence, accepted on request. What is
+    left open is written as candidates marked TODO, which no conversion follows, and the exit code is 1.
     """
     from linen_nnx.cli import render
+    from linen_nnx.cli.user_code import probe_of
     from linen_nnx.convert.mapping.front import infer_rules
     from linen_nnx.convert.mapping.writing import written
 
     render.step_taken(source, step, item)
-    found = infer_rules(source, spec, accept, step=step, item=item)
+    both = None if probe is None else probe_of(probe)
+    found = infer_rules(source, spec, accept, probe=both, step=step, item=item)
     if out is not None:
         out.write_text(written(found), encoding="utf-8")
     if as_json:

@@ -115,6 +115,15 @@ AcceptOption = Annotated[
     Accept,
     typer.Option("--accept", help="What evidence is enough to infer rules: proof, equal names, or order."),
 ]
+ProbeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--probe",
+        metavar="MODULE:FACTORY",
+        help="A function that makes a linen_nnx.Probe of both models: they are run to settle what structure "
+        "leaves open.",
+    ),
+]
 
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(i?B)?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}

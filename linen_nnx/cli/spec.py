@@ -1,6 +1,5 @@
 """`linen-nnx spec`: the expected train state of a model, or of a checkpoint."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -32,13 +31,12 @@ def run(
     Paths, types, shapes, dtypes, the optimizer. Nothing is allocated.
     """
     from linen_nnx.cli import render
-    from linen_nnx.convert.spec.factory import factory, is_factory
+    from linen_nnx.cli.user_code import named
+    from linen_nnx.convert.spec.factory import is_factory
     from linen_nnx.convert.spec.making import spec_of
 
     if is_factory(subject):
-        # A user's module stands where they stand, as with `python -m`.
-        sys.path.insert(0, "")
-        made = spec_of(factory(subject))
+        made = spec_of(named(subject))
     else:
         render.step_taken(Path(subject), step, item)
         made = spec_of(subject, step=step, item=item)

@@ -64,6 +64,7 @@ class Code(StrEnum):
     NOT_ZERO = "value-not-zero"
     AMBIGUOUS_MAPPING = "ambiguous-mapping"
     NO_MAPPING = "no-mapping"
+    MODELS_DIFFER = "models-differ"
 
 
 class Problem(Model):

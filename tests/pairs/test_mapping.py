@@ -113,6 +113,9 @@ class ListOfTwo(nnx.Module):
     def __init__(self, rngs: nnx.Rngs) -> None:
         self.layers = nnx.List([nnx.Linear(D, D, rngs=rngs) for _ in range(2)])
 
+    def __call__(self, x: Any) -> Any:
+        return self.layers[1](nnx.relu(self.layers[0](x)))
+
 
 class Step(nn.Module):
     norm: bool = True
@@ -151,6 +154,10 @@ class NnxStep(nnx.Module):
         else:
             self.dense = nnx.Linear(D, D, rngs=rngs)
 
+    def __call__(self, x: Any) -> Any:
+        x = self.norm(x) if hasattr(self, "norm") else x
+        return x @ self.w[...] if hasattr(self, "w") else self.dense(x)
+
 
 class NnxScanned(nnx.Module):
     def __init__(self, rngs: nnx.Rngs, norm: bool = True, custom: bool = False) -> None:
@@ -160,6 +167,12 @@ class NnxScanned(nnx.Module):
             return NnxStep(rngs, norm, custom)
 
         self.blocks = stacked(rngs)
+
+    def __call__(self, x: Any) -> Any:
+        def step(x: Any, block: Any) -> Any:
+            return block(x), None
+
+        return nnx.scan(step, in_axes=(nnx.Carry, 0))(x, self.blocks)[0]
 
 
 class Roles(nn.Module):

@@ -1,8 +1,8 @@
 """`check_forward`: do both models say the same? The only guard against two names that were exchanged."""
 
-import inspect
 from typing import Any
 
+from linen_nnx.convert.live.calling import in_evaluation, options_of
 from linen_nnx.schema.errors import ConversionError
 from linen_nnx.schema.problem import Code
 
@@ -15,12 +15,8 @@ def check_forward(linen_module: Any, variables: Any, model: Any, *example: Any, 
     no forward pass changes the one given. Raises `ConversionError` where the outputs are of other shapes.
     """
     import jax
-    from flax import nnx
 
-    copy = nnx.clone(model)
-    copy.eval()
-    known = inspect.signature(type(model).__call__).parameters
-    ours = copy(*example, **{name: value for name, value in options.items() if name in known})
+    ours = in_evaluation(model)(*example, **options_of(model, options))
     theirs = linen_module.apply(variables, *example, **options)
     pairs = [jax.tree.leaves(theirs), jax.tree.leaves(ours)]
     shapes = [[getattr(leaf, "shape", ()) for leaf in leaves] for leaves in pairs]

@@ -48,10 +48,13 @@ class Evidence:
 UNIQUE = Evidence("unique", Grade.PROVED)
 CLASSED = Evidence("classed", Grade.PROVED)
 FLAT = Evidence("flat", Grade.PROVED)
+PROBED = Evidence("probed", Grade.PROVED)
 NAMED = Evidence("named", Grade.NAMES)
 INDEXED = Evidence("indexed", Grade.NAMES)
 AFFIX = Evidence("affix", Grade.NAMES)
 SQUARE = Evidence("square", Grade.NAMES)
+REFUTED = Evidence("refuted", Grade.NONE)
+"""A candidate by names or order, with which the models do not compute the same."""
 ORDERED = Evidence("ordered", Grade.ORDER)
 AXIS = Evidence("axis", Grade.NONE)
 NONE = Evidence("unnumbered", Grade.NONE)
@@ -63,8 +66,8 @@ _LISTED = re.compile(r"([a-z]\w*?)_?(\d+)")
 
 
 def weaker(one: Evidence, other: Evidence) -> Evidence:
-    """The one that proves less."""
-    return max(one, other, key=lambda evidence: evidence.grade)
+    """The one that proves less; of two proofs the one that a run has given."""
+    return max(one, other, key=lambda evidence: (evidence.grade, evidence == PROBED))
 
 
 def paired(linen: Sequence[Node], nnx: Sequence[Node], above: Node) -> list[tuple[Pairs, Evidence]]:

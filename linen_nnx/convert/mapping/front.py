@@ -1,6 +1,7 @@
 """`infer_rules`: from a source and a spec of its target to rules."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from linen_nnx.convert.mapping.matching import inferred
 from linen_nnx.convert.reading import lift_source
@@ -13,20 +14,25 @@ from linen_nnx.schema.inference import Inference
 from linen_nnx.schema.options import Accept
 from linen_nnx.schema.spec import Spec
 
+if TYPE_CHECKING:
+    from linen_nnx.convert.probing.probe import Probe
+
 
 def infer_rules(
     source: object,
     spec: Spec | Path | str,
     accept: Accept | str = Accept.PROVED,
     *,
+    probe: "Probe | None" = None,
     step: int | None = None,
     item: str | None = None,
 ) -> Inference:
     """The rules that lead from Linen to NNX, of a source in one framework and a spec of the other.
 
     `source` is a checkpoint (a path) or a live tree, `spec` a `Spec` or the file of one. What is not proved,
-    and not accepted, is a candidate: `problems` say so, and no conversion follows it. Raises
-    `CheckpointError`, `LayoutError`, `SpecError`, `ConversionError`.
+    and not accepted, is a candidate: `problems` say so, and no conversion follows it. With a `Probe` both
+    models are run to settle what structure leaves open, and what they do not compute alike by is no proof;
+    that needs flax. Raises `CheckpointError`, `LayoutError`, `SpecError`, `ConversionError`.
     """
     if isinstance(source, str | Path):
         opened = open_item(locate(Path(source), step, item))
@@ -34,4 +40,4 @@ def infer_rules(
         lifted = lift_source(opened)
     else:
         lifted = lift_source(MemorySource(source))
-    return inferred(lifted, spec if isinstance(spec, Spec) else read_spec(spec), Accept(accept))
+    return inferred(lifted, spec if isinstance(spec, Spec) else read_spec(spec), Accept(accept), probe)

@@ -1,14 +1,16 @@
 """Infer rules from a Linen state and a spec of the NNX one: accepted is what is proved, or asked for."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
 
 from linen_nnx.convert.mapping.colours import Colours
 from linen_nnx.convert.mapping.drafting import Draft, drafts, flat_drafts
-from linen_nnx.convert.mapping.evidence import AXIS, FLAT, NONE, SQUARE, Evidence
+from linen_nnx.convert.mapping.evidence import AXIS, FLAT, NONE, PROBED, SQUARE, Evidence, weaker
 from linen_nnx.convert.mapping.library import LINEN_CLASSES, is_of_any_rank, stacked_axes
 from linen_nnx.convert.mapping.modules import Keys, Leaf, Node, Restacked
 from linen_nnx.convert.mapping.pairing import Alike, pair
+from linen_nnx.convert.mapping.probing import Probed, confirmed, probed
+from linen_nnx.convert.mapping.running import Runner
 from linen_nnx.convert.mapping.variants import TooManyError, is_stacked, variants
 from linen_nnx.schema.inference import TODO, Inference
 from linen_nnx.schema.options import Accept
@@ -22,9 +24,18 @@ _SHOWN = 8
 
 
 def infer(
-    linen: Node, nnx: Node, accept: Accept, types: Iterable[SpecLeaf] = (), rngs: Iterable[KeyPath] = ()
+    linen: Node,
+    nnx: Node,
+    accept: Accept,
+    types: Iterable[SpecLeaf] = (),
+    rngs: Iterable[KeyPath] = (),
+    runner: Callable[[], Runner] | None = None,
 ) -> Inference:
-    """The rules from `linen` to `nnx`; `types` are the variables of a spec, `rngs` its PRNG streams."""
+    """The rules from `linen` to `nnx`; `types` are the variables of a spec, `rngs` its PRNG streams.
+
+    With `runner`, what structure leaves open is settled by running both models, and no rule is proved unless
+    they compute the same by it. It is not called where structure allows no mapping.
+    """
     colours = Colours()
     wanted = colours.of(linen)
     try:
@@ -32,10 +43,12 @@ def infer(
     except TooManyError:
         return Inference(rules=Rules(), problems=(_too_many(),), ways=0)
     if fits:
-        found, problems, ways = _paired(linen, nnx, fits, colours, accept)
+        found, problems, ways = _paired(linen, nnx, fits, colours, accept, runner and runner())
     else:
         found, problems = _flat(linen, nnx)
         ways = 1 if found else 0
+        if found and runner is not None:
+            problems += confirmed([draft.rule for draft in found], linen, runner())
     rules = Rules(
         collections=_collections(linen, list(types)),
         rules=tuple(_rule(draft, accept) for draft in found),
@@ -51,14 +64,17 @@ def _rule(draft: Draft, accept: Accept) -> Rule:
 
 
 def _paired(
-    linen: Node, nnx: Node, fits: Sequence[Node], colours: Colours, accept: Accept
+    linen: Node, nnx: Node, fits: Sequence[Node], colours: Colours, accept: Accept, run: Runner | None
 ) -> tuple[list[Draft], list[Problem], int]:
-    made = [pair(linen, tree, colours) for tree in fits]
+    doubted = dict(_doubtful(nnx, None))
+    known = Probed(fits) if run is None else probed(linen, fits, list(doubted), run)
+    doubted |= dict.fromkeys(known.upright, PROBED)
+    made = [pair(linen, tree, colours, known.settled, refuted=known.refuted) for tree in known.fits]
     alike = made[0][1]
     rules = [drafts(one) for one, _ in made]
     forms = len({frozenset(map(_key, found)) for found in rules})
-    common = set.intersection(*({_key(draft) for draft in found} for found in rules))
-    doubted = dict(_doubtful(nnx, None))
+    common = _common(rules)
+    common_before = _common([drafts(pair(linen, tree, colours, known.settled)[0]) for tree in fits])
     unordered = _unordered(alike)
     out = []
     for draft in rules[0]:
@@ -67,11 +83,18 @@ def _paired(
             evidence = AXIS
         elif any(draft.linen[: len(path)] == path for path in unordered):
             evidence = NONE
+        elif _key(draft) not in common_before:
+            evidence = weaker(evidence, PROBED)
         out.append(Draft(draft.rule, evidence, draft.linen))
     out = [_doubt(draft, doubted) for draft in out]
-    problems = [_alike_problem(one) for one in alike if not one.evidence.grade.enough(accept)]
+    problems = [*known.problems]
+    problems += [_alike_problem(one) for one in alike if not one.evidence.grade.enough(accept)]
     problems += _doubt_problems(out, accept)
     return out, problems, prod((one.ways for one in alike), start=forms)
+
+
+def _common(rules: Sequence[Sequence[Draft]]) -> set[str]:
+    return set.intersection(*({_key(draft) for draft in found} for found in rules))
 
 
 def _too_many() -> Problem:
@@ -123,8 +146,8 @@ def _doubt(draft: Draft, doubted: dict[Keys, Evidence]) -> Draft:
         for target in targets:
             prefix = target[:-1] if target[-1:] == ("*",) else target
             fits = path[: len(prefix)] == prefix and (len(path) == len(target) or target[-1:] == ("*",))
-            if fits and doubt.grade > evidence.grade:
-                evidence = doubt
+            if fits:
+                evidence = weaker(evidence, doubt)
     return Draft(draft.rule, evidence, draft.linen)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from linen_nnx.schema.array import ArraySpec, ArrayValue
 from linen_nnx.schema.ir import RNGS, Slot, Variable
+from linen_nnx.schema.path import DictKey, KeyPath
 from linen_nnx.schema.spec import Kind, Spec, SpecLeaf
 
 Keys = tuple[str, ...]
@@ -86,6 +87,11 @@ class Node:
     def collections(self) -> tuple[str, ...]:
         """Of every variable at or below."""
         return tuple(dict.fromkeys(leaf.collection for node in self.walk() for leaf in node.leaves))
+
+
+def slot_of(path: Keys, leaf: Leaf) -> Slot:
+    """The address of a variable of the module at `path`."""
+    return Slot(collection=leaf.collection, path=KeyPath(tuple(map(DictKey, (*path, leaf.name)))))
 
 
 def linen_tree(variables: Iterable[Variable]) -> Node:

@@ -47,6 +47,22 @@ def spec_of_live(subject: Any, optimizer: Any = None) -> Spec:
     return _spec(made, optimizer)
 
 
+def model_of(subject: Any) -> Any:
+    """The NNX model, with its values, that `subject` is, or that a function makes, maybe with its optimizer.
+
+    Raises `SpecError` where none comes of it.
+    """
+    made = subject() if callable(subject) and not _is_module(subject) else subject
+    made = made[0] if isinstance(made, tuple) and made else made
+    if not _is_module(made):
+        raise SpecError.one(
+            Code.NO_SPEC,
+            expected="an nnx.Module, or a function that makes one, or one with its optimizer",
+            found=type(made).__name__,
+        )
+    return made
+
+
 def _is_module(node: Any) -> bool:
     from flax import nnx
 

@@ -1,0 +1,294 @@
+"""Both models are run: what structure leaves open is settled rightly, or refused; names are not looked at."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from linen_nnx import (
+    Accept,
+    ConversionError,
+    ConversionOptions,
+    Inference,
+    Layout,
+    Probe,
+    SpecError,
+    convert_tree,
+    infer_rules,
+    spec_of,
+)
+from linen_nnx.schema.inference import TODO
+from linen_nnx.schema.problem import Code
+from tests.pairs import layered, library, plain
+from tests.pairs.pair import By, Pair
+from tests.pairs.test_mapping import MISLEADING, PAIRS, REFUSED
+from tests.pairs.training import distance, linen_variables, nnx_forward
+
+D = plain.D
+X = jnp.sin(jnp.arange(3.0 * D)).reshape(3, D)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_compilation() -> Iterator[None]:
+    """A model this small is compiled for longer than it runs."""
+    update: Any = jax.config.update
+    update("jax_disable_most_optimizations", True)
+    yield
+    update("jax_disable_most_optimizations", False)
+
+
+def probed(
+    linen: Callable[[], Any],
+    model: Callable[[Any], Any],
+    x: Any,
+    accept: Accept = Accept.PROVED,
+    **options: Any,
+) -> Inference:
+    """Of two models, by structure and by running them."""
+    variables: Any = jax.eval_shape(lambda: linen().init(jax.random.key(0), x))
+    state = {"step": jnp.zeros((), "int32"), "params": variables}
+
+    def make() -> Any:
+        return model(nnx.Rngs(0))
+
+    return infer_rules(state, spec_of(make), accept, probe=Probe(linen(), make, x, **options))
+
+
+BY_A_RUN = {By.NAMES, By.ORDER, By.RULES}
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=str)
+def test_each_pair_is_proved_by_structure_or_by_a_run(pair: Pair) -> None:
+    found = probed(pair.linen, pair.nnx, pair.inputs())
+    assert (found.problems, found.ways) == ((), 1)
+    evidence = {rule.evidence for rule in found.rules.rules}
+    assert ("probed" in evidence) == (pair.by in BY_A_RUN)
+    assert evidence <= {"probed", "unique", "classed", "flat"}
+    if pair.by in BY_A_RUN:
+        compute_the_same(pair, found)
+
+
+def compute_the_same(pair: Pair, found: Inference) -> None:
+    """By values of their own, through the conversion that a user runs."""
+    variables = linen_variables(pair)
+    options = ConversionOptions(rules=found.rules)
+    tree = convert_tree({"step": jnp.int32(1), "params": variables}, Layout.NNX, options).tree
+    model = pair.nnx(nnx.Rngs(0))
+    made = dict(nnx.to_flat_state(nnx.state(model)))
+    for path, variable in made.items():
+        node: Any = tree["model"]
+        for key in path:
+            node = node[str(key)] if isinstance(node, dict) and str(key) in node else None
+        if node is not None:
+            made[path] = variable.replace(node["value"])
+    nnx.update(model, nnx.from_flat_state(list(made.items())))
+    wanted = pair.linen().apply(variables, pair.inputs())
+    assert distance(nnx_forward(pair, model), wanted) <= pair.forward
+
+
+def test_of_the_thirty_two_pairs_thirty_are_proved_and_two_refused() -> None:
+    by_structure = sum(pair.by is By.PROOF for pair in PAIRS)
+    by_a_run = sum(pair.by in BY_A_RUN for pair in PAIRS)
+    assert (by_structure, by_a_run, len(REFUSED)) == (19, 11, 2)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_structure_finds_no_mapping_for_is_refused_by_a_run_too(name: str) -> None:
+    linen, model = REFUSED[name]
+    found = probed(linen, model, jnp.ones((2, library.D)))
+    assert [problem.code for problem in found.problems] == [Code.NO_MAPPING]
+    assert found.rules.rules == ()
+
+
+# Pairs made to mislead
+
+RIGHT = {
+    "constructed-or-called": {"params/Dense_0/*": "layers/1/*", "params/Dense_1/*": "layers/0/*"},
+    "roles": {"params/a/*": "b/*", "params/b/*": "a/*"},
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_roles_are_told_whatever_names_and_order_say(name: str) -> None:
+    found = probed(*MISLEADING[name], jnp.ones((2, D)) / 3)
+    assert found.problems == ()
+    assert {str(rule.source): rule.to for rule in found.rules.rules} == RIGHT[name]
+    assert {rule.evidence for rule in found.rules.rules} == {"probed"}
+
+
+@pytest.mark.parametrize("name", ["axis", "axis-named", "axis-no-norm"])
+def test_the_axis_of_layers_is_told_where_no_shape_tells(name: str) -> None:
+    found = probed(*MISLEADING[name], X)
+    assert (found.problems, found.ways) == ((), 1)
+    assert [rule.op for rule in found.rules.rules if rule.op is None] == []
+    assert {rule.evidence for rule in found.rules.rules} == {"probed"}
+
+
+def test_an_array_of_ones_own_that_would_have_to_be_turned_is_refused() -> None:
+    found = probed(*MISLEADING["axis-custom"], X)
+    assert Code.MODELS_DIFFER in {problem.code for problem in found.problems}
+    assert {rule.evidence for rule in found.rules.rules} == {f"{TODO} axis"}
+
+
+class Towers(nn.Module):
+    """Two alike, of which the outputs are added up: nothing that is computed tells one from the other."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        left = nn.Dense(D, name="left")(x)
+        right = nn.Dense(D, name="right")(x)
+        return nn.Dense(2, name="head")(left + right)
+
+
+class NnxTowers(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.left, self.right = nnx.Linear(D, D, rngs=rngs), nnx.Linear(D, D, rngs=rngs)
+        self.last = nnx.Linear(D, 2, rngs=rngs)
+
+    def __call__(self, x: Any) -> Any:
+        return self.last(self.left(x) + self.right(x))
+
+
+class Unused(nn.Module):
+    """Of two modules alike that come to nothing, and of one that acts."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        for name in ("idle", "lazy"):
+            nn.Dense(D, name=name)(x)
+        return nn.Dense(D, name="acts")(x)
+
+
+class NnxUnused(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.a, self.b, self.c = (nnx.Linear(D, D, rngs=rngs) for _ in range(3))
+
+    def __call__(self, x: Any) -> Any:
+        return self.b(x)
+
+
+def test_what_a_run_does_not_tell_apart_is_refused_by_name() -> None:
+    found = probed(Towers, NnxTowers, X)
+    assert [problem.code for problem in found.problems] == [Code.AMBIGUOUS_MAPPING]
+    assert "left, right and left, right" in found.problems[0].found
+    assert {rule.evidence for rule in found.rules.rules} == {"unique", f"{TODO} named"}
+    assert probed(Towers, NnxTowers, X, Accept.NAMES).problems == ()
+
+
+def test_what_acts_is_found_among_modules_that_come_to_nothing_and_those_are_refused() -> None:
+    found = probed(Unused, NnxUnused, X)
+    evidence = {str(rule.source): (rule.to, rule.evidence) for rule in found.rules.rules}
+    assert evidence["params/acts/*"] == ("b/*", "probed")
+    assert "idle, lazy and a, c" in found.problems[0].found
+    assert len(found.problems) == 1
+
+
+class Crossed(nn.Module):
+    """Two branches, alike but for names."""
+
+    def setup(self) -> None:
+        self.a1, self.a2 = nn.Dense(5), nn.Dense(5)
+        self.b1, self.b2 = nn.Dense(D), nn.Dense(D)
+
+    def __call__(self, x: Any) -> Any:
+        return self.b1(nn.relu(self.a1(x))) + self.b2(nn.relu(self.a2(x)))
+
+
+class NnxCrossed(nnx.Module):
+    """The same names, another crossing."""
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.a1, self.a2 = nnx.Linear(D, 5, rngs=rngs), nnx.Linear(D, 5, rngs=rngs)
+        self.b1, self.b2 = nnx.Linear(5, D, rngs=rngs), nnx.Linear(5, D, rngs=rngs)
+
+    def __call__(self, x: Any) -> Any:
+        return self.b1(nnx.relu(self.a2(x))) + self.b2(nnx.relu(self.a1(x)))
+
+
+@pytest.mark.parametrize("accept", Accept)
+def test_names_that_a_run_refutes_are_never_accepted(accept: Accept) -> None:
+    found = probed(Crossed, NnxCrossed, X, accept)
+    assert found.problems
+    assert {rule.evidence for rule in found.rules.rules} == {f"{TODO} refuted"}
+
+
+class Weight(nn.Module):
+    flipped: bool = False
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        w = self.param("w", nn.initializers.normal(), (D, D))
+        return x @ (w.T if self.flipped else w)
+
+
+class NnxWeight(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.w = nnx.Param(jnp.zeros((D, D)))
+
+    def __call__(self, x: Any) -> Any:
+        return x @ self.w[...]
+
+
+def test_a_square_array_is_proved_to_be_as_it_was_or_refused() -> None:
+    found = probed(Weight, NnxWeight, X)
+    assert (found.problems, found.rules.rules[0].evidence) == ((), "probed")
+    turned = probed(lambda: Weight(flipped=True), NnxWeight, X, Accept.ORDER)
+    assert Code.MODELS_DIFFER in {problem.code for problem in turned.problems}
+
+
+class Other(nnx.Module):
+    """As the MLP of the pairs, with another activation."""
+
+    def __init__(self, rngs: nnx.Rngs, activation: Any = nnx.gelu) -> None:
+        self.body, self.head = nnx.Linear(D, 5, rngs=rngs), nnx.Linear(5, 3, rngs=rngs)
+        self.activation = activation
+
+    def __call__(self, x: Any) -> Any:
+        return self.head(self.activation(self.body(x)))
+
+
+def test_models_that_compute_otherwise_are_refused_though_structure_proves_the_mapping() -> None:
+    found = probed(plain.Mlp, Other, X)
+    assert [problem.code for problem in found.problems] == [Code.MODELS_DIFFER]
+    assert "activation" in (found.problems[0].hint or "")
+
+
+def test_a_little_more_than_rounding_is_told_as_that() -> None:
+    def nearly(rngs: Any) -> Any:
+        return Other(rngs, lambda x: nnx.relu(x) * (1 + 2e-4))
+
+    found = probed(plain.Mlp, nearly, X)
+    assert [problem.code for problem in found.problems] == [Code.MODELS_DIFFER]
+    assert "less than a wrong mapping" in (found.problems[0].hint or "")
+
+
+def test_options_go_to_those_that_know_them_and_statistics_are_the_running_ones() -> None:
+    pair = next(pair for pair in library.PAIRS if pair.name == "cnn_same_width")
+    assert probed(pair.linen, pair.nnx, pair.inputs(), train=False).problems == ()
+    with pytest.raises(SpecError) as refused:
+        probed(pair.linen, pair.nnx, pair.inputs(), train=True)
+    assert "train=False" in (refused.value.problems[0].hint or "")
+
+
+def test_models_of_another_checkpoint_are_refused_with_each_variable() -> None:
+    pair = plain.PAIRS[0]
+    variables: Any = jax.eval_shape(lambda: plain.Mlp().init(jax.random.key(0), X))
+    other = Probe(plain.Square(), lambda: pair.nnx(nnx.Rngs(0)), X)
+    with pytest.raises(ConversionError) as refused:
+        infer_rules({"step": jnp.int32(0), **variables}, spec_of(lambda: pair.nnx(nnx.Rngs(0))), probe=other)
+    assert {problem.code for problem in refused.value.problems} == {Code.NO_SPEC}
+    assert "the Linen module of the probe" in refused.value.problems[0].found
+
+
+def test_no_model_given_is_changed() -> None:
+    pair = next(pair for pair in layered.PAIRS if pair.name == "list_to_vmap")
+    model = pair.nnx(nnx.Rngs(0))
+    before = jax.tree.map(jnp.copy, nnx.state(model, nnx.Param))
+    variables: Any = pair.linen().init(jax.random.key(0), pair.inputs())
+    state = {"step": jnp.int32(0), **variables}
+    infer_rules(state, spec_of(model), probe=Probe(pair.linen(), model, pair.inputs()))
+    assert distance(before, nnx.state(model, nnx.Param)) == 0.0

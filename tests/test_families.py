@@ -24,10 +24,11 @@ from linen_nnx import (
     verify,
 )
 from linen_nnx.convert.memory import convert_tree
-from linen_nnx.schema.plan import DropRule, Plan
+from linen_nnx.schema.choices import Decoder
+from linen_nnx.schema.plan import DropRule, NoteCode, Plan
 from tests.support.checkpoints import save_item, tree_of
 from tests.support.entries import Keys, flat, path_of, read, text_of
-from tests.support.families import FAMILIES, MTP, Family, Shapes, entries
+from tests.support.families import FAMILIES, MTP, QWEN3_NEXT_REMAINDER, Family, Shapes, entries
 
 Form = tuple[str, str]
 PAIRS: list[tuple[Form, Form]] = [
@@ -60,6 +61,7 @@ def asked(family: Family, source: Form, target: Form, axis: int) -> ConversionOp
         stacking=LayerStacking.STACKED if form == "stacked" else LayerStacking.UNSTACKED,
         layer_axis=axis if stacks_anew else None,
         layer_cycle=family.cycle if stacks_anew else None,
+        decoder=family.decoder,
         leaves=Leaves.BARE if layout == "nnx" else None,
     )
 
@@ -287,6 +289,61 @@ def test_deepseek_4_without_its_hash_tables_does_not_tell_how_many_layers_stand_
     family = replace(FAMILIES["deepseek4"], aux={})
     code, hint = refusal(family, ("linen", "underscore"), STACK)
     assert (code, "--template" in hint) == (Code.LAYERS_NOT_STACKABLE, True)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        (("nnx", "stacked"), ("nnx", "nested")),
+        (("nnx", "nested"), ("maxtext", "stacked")),
+        (("maxtext", "stacked"), ("linen", "underscore")),
+        (("linen", "underscore"), ("tunix", "stacked")),
+    ],
+)
+def test_layers_behind_qwen3_nexts_last_block_are_stacked_with_the_others(source: Form, target: Form) -> None:
+    assert converted(QWEN3_NEXT_REMAINDER, source, target, 1)[0] == []
+
+
+@pytest.mark.parametrize("source", [("nnx", "stacked"), ("linen", "underscore")])
+def test_linen_never_stacked_layers_behind_qwen3_nexts_last_block(source: Form) -> None:
+    options = STACK.model_copy(update={"decoder": Decoder.QWEN3_NEXT})
+    code, hint = refusal(QWEN3_NEXT_REMAINDER, source, options)
+    assert (code, "--no-scan-layers" in hint) == (Code.LAYERS_NOT_STACKABLE, True)
+
+
+@pytest.mark.parametrize("to", [Layout.NNX, Layout.MAXTEXT, Layout.TUNIX])
+@pytest.mark.parametrize("name", ["qwen3_next", "qwen3_5"])
+def test_which_of_two_families_with_the_same_layers_it_is_is_asked_and_never_guessed(
+    name: str, to: Layout
+) -> None:
+    options = ConversionOptions(to=to, stacking=LayerStacking.STACKED)
+    code, hint = refusal(FAMILIES[name], ("linen", "underscore"), options)
+    assert (code, "--decoder qwen3_5" in hint) == (Code.LAYERS_NOT_STACKABLE, True)
+
+
+@pytest.mark.parametrize("name", ["qwen3_next", "qwen3_5"])
+def test_linen_stacks_two_families_with_the_same_layers_alike_so_nobody_is_asked(name: str) -> None:
+    assert converted(FAMILIES[name], ("maxtext", "underscore"), ("linen", "stacked"), 1, STACK)[0] == []
+
+
+def test_blocks_of_an_older_run_are_kept_unless_the_decoder_is_named_and_the_plan_says_so() -> None:
+    qwen = FAMILIES["qwen3_next"]
+    older = replace(qwen, stacked=qwen.stacked_linen)
+    options = ConversionOptions(to=Layout.MAXTEXT)
+    lines, plan = converted(older, ("linen", "stacked"), ("maxtext", "stacked"), 1, options)
+    assert lines == []
+    assert NoteCode.OLDER_BLOCKS in {note.code for note in plan.notes}
+    options = options.model_copy(update={"decoder": Decoder.QWEN3_NEXT})
+    lines, plan = converted(qwen, ("linen", "stacked"), ("maxtext", "stacked"), 1, options)
+    assert lines == []
+    assert NoteCode.OLDER_BLOCKS not in {note.code for note in plan.notes}
+
+
+@pytest.mark.parametrize("name", ["llama2", "gemma3", "qwen3_next"])
+@pytest.mark.parametrize("decoder", [Decoder.OLMO3, Decoder.QWEN3_5])
+def test_a_decoder_whose_layers_these_are_not_is_refused(name: str, decoder: Decoder) -> None:
+    options = ConversionOptions(to=Layout.LINEN, decoder=decoder)
+    assert refusal(FAMILIES[name], ("nnx", "stacked"), options)[0] is Code.LAYERS_NOT_STACKABLE
 
 
 def test_gemma_4_small_is_converted_layer_by_layer_and_never_stacked() -> None:

@@ -26,6 +26,7 @@ class Conversion:
     scan_layers: opt.Scan = None
     layer_axis: opt.Axis = None
     layer_cycle: opt.Cycle = None
+    decoder: opt.DecoderOption = None
     leaves: opt.LeavesOption = None
     layer_names: opt.Names = None
     template: opt.Template = None
@@ -66,6 +67,7 @@ class Conversion:
             stacking=stacking,
             layer_axis=self.layer_axis,
             layer_cycle=self.layer_cycle,
+            decoder=self.decoder,
             leaves=self.leaves,
             layer_names=self.layer_names,
             parts=Parts.PARAMS if self.params_only else Parts.ALL,
@@ -113,6 +115,7 @@ def spelled(options: "ConversionOptions") -> list[str]:
         "--direction": None if options.direction is Direction.AUTO else options.direction,
         "--layer-axis": options.layer_axis,
         "--layer-cycle": options.layer_cycle,
+        "--decoder": options.decoder,
         "--leaves": options.leaves,
         "--layer-names": options.layer_names,
         "--accept": None if options.accept is Accept.PROVED else options.accept,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from linen_nnx.schema.choices import Accept, Chunks, Direction, LayerNames, Layout, Leaves, Transfer
+from linen_nnx.schema.choices import Accept, Chunks, Decoder, Direction, LayerNames, Layout, Leaves, Transfer
 
 Source = Annotated[
     Path, typer.Argument(help="A run, step or item folder, or a legacy file of flax.", show_default=False)
@@ -44,6 +44,13 @@ Cycle = Annotated[
         "--layer-cycle",
         min=1,
         help="Layers in one block, where stacking anew and neither shapes nor the model's family tell.",
+    ),
+]
+DecoderOption = Annotated[
+    Decoder | None,
+    typer.Option(
+        "--decoder",
+        help="Whose layers they are, where they do not tell: MaxText's `decoder_block`.",
     ),
 ]
 LeavesOption = Annotated[

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from itertools import pairwise
 
-from linen_nnx.convert.layers.names import GLOBAL, LAYERS, LOCAL, NESTED_DENSE, Left, One, read
+from linen_nnx.convert.layers.names import GLOBAL, LAYERS, LOCAL, NESTED_DENSE, LayerPlace, Left, One, read
 from linen_nnx.convert.quantised import quantised_signs
 from linen_nnx.schema.detection import Against, Detection
 from linen_nnx.schema.diloco import DilocoTrainState
@@ -123,6 +123,8 @@ def _maxtext_signs(inventory: Inventory) -> list[str]:
         signs.append(f"streams of random numbers stand among the parameters, as at {path}")
     if names & {LOCAL, GLOBAL} and (path := _first(inventory, _is_stacked_remainder)):
         signs.append(f"what is left over of the blocks is stacked, as at {path}")
+    if names & {LOCAL, GLOBAL} and (path := _first(inventory, _is_parted_block)):
+        signs.append(f"the blocks of `layers` have parts, as at {path}")
     if any(map(str.isdecimal, names)) and (path := _first(inventory, _is_nested_chain)):
         signs.append(f"a nested optimizer chain is a dict of digits, as at {path}")
     return signs
@@ -170,7 +172,19 @@ def _is_stacked_remainder(path: KeyPath) -> bool:
     if not path.startswith(PARAMS_BASE):
         return False
     place = read(path[2:])
-    return place is not None and isinstance(place.role, Left) and place.inside.names[-1] in (LOCAL, GLOBAL)
+    return place is not None and isinstance(place.role, Left) and _parted(place)
+
+
+def _is_parted_block(path: KeyPath) -> bool:
+    """Linen's blocks of such parts, Gemma 4's, are called otherwise."""
+    if not path.startswith(PARAMS_BASE):
+        return False
+    place = read(path[2:])
+    return place is not None and len(place.inside) > 1 and place.inside.names[0] == LAYERS and _parted(place)
+
+
+def _parted(place: LayerPlace) -> bool:
+    return place.inside.names[-1] in (LOCAL, GLOBAL)
 
 
 def _is_nested_chain(path: KeyPath) -> bool:

@@ -97,6 +97,7 @@ def _layers(options: ConversionOptions) -> list[Problem]:
         "--scan-layers": options.stacking,
         "--layer-axis": options.layer_axis,
         "--layer-cycle": options.layer_cycle,
+        "--decoder": options.decoder,
         "--layer-names": options.layer_names,
     }
     return [

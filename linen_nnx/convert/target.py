@@ -124,6 +124,7 @@ def layers_pass(
             names=form.layer_names or _LAYER_NAMES[form.layout],
             axis=AxisChoice(stated=options.layer_axis, source=axes.pop() if len(axes) == 1 else None),
             cycle=options.layer_cycle,
+            decoder=options.decoder,
             like=form.groups,
             once=tuple(group for other in earlier for group in other.groups),
             layout=form.layout if form.inner is None else form.inner.layout,

@@ -57,6 +57,20 @@ class Transfer(StrEnum):
     LINK = "link"
 
 
+class Decoder(StrEnum):
+    """Decoders whose layers stand in their own way, by what MaxText calls them (`decoder_block`)."""
+
+    GEMMA3 = "gemma3"
+    GEMMA4 = "gemma4"
+    GEMMA4_SMALL = "gemma4_small"
+    DEEPSEEK4 = "deepseek4"
+    GPT_OSS = "gpt_oss"
+    LLAMA4 = "llama4"
+    OLMO3 = "olmo3"
+    QWEN3_NEXT = "qwen3_next"
+    QWEN3_5 = "qwen3_5"
+
+
 class PartName(StrEnum):
     """The parts of a train state."""
 

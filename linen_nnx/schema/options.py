@@ -7,6 +7,7 @@ from pydantic import Field
 from linen_nnx.schema.choices import Accept as Accept
 from linen_nnx.schema.choices import Aux as Aux
 from linen_nnx.schema.choices import Chunks as Chunks
+from linen_nnx.schema.choices import Decoder as Decoder
 from linen_nnx.schema.choices import Direction as Direction
 from linen_nnx.schema.choices import Parts as Parts
 from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout, Leaves
@@ -26,6 +27,9 @@ class ConversionOptions(Model):
     layer_axis: Annotated[int, Field(ge=0)] | None = None
     layer_cycle: Annotated[int, Field(ge=1)] | None = None
     """Layers in one block, where layers are stacked anew and neither shapes nor family tell."""
+    decoder: Decoder | None = None
+    """Whose layers they are, where two families hold the same names and stack them otherwise. An NNX
+    target then has the blocks of its newest runs."""
     leaves: Leaves | None = None
     layer_names: LayerNames | None = None
     parts: Parts = Parts.ALL

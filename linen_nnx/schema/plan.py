@@ -104,6 +104,7 @@ class NoteCode(StrEnum):
     NORM_WRITES_BACK = "norm-writes-back"
     DROPPED_WAS_TRAINED = "dropped-was-trained"
     INFERRED_RULES = "inferred-rules"
+    OLDER_BLOCKS = "older-blocks"
 
 
 class Note(Model):

@@ -52,6 +52,11 @@ _ALONE = {
 """One process, no accelerator, no cloud."""
 
 
+def alone() -> dict[str, str]:
+    """The flags of one process."""
+    return dict(_ALONE)
+
+
 class Release(StrEnum):
     """A release of MaxText on PyPI."""
 

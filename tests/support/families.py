@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from linen_nnx.schema.choices import Decoder
 from tests.support.entries import Array, Key, Keys
 
 Shapes = dict[str, tuple[int, ...]]
@@ -39,6 +40,8 @@ class Family:
     """Parameters that stand in no layer of the decoder."""
     cycle: int | None = None
     """What a user must say to stack the layers anew."""
+    decoder: Decoder | None = None
+    """What a user must say to have its newest blocks."""
     older: dict[str, tuple[Home, ...]] = field(default_factory=dict)
     """Forms of earlier eras, by name."""
 
@@ -251,6 +254,29 @@ def _gemma4(name: str, times: int, left: int) -> Family:
 _LINEAR = {"attention/A_log": (9,), "attention/conv1d/kernel": (4, EMBED), "input_layernorm/scale": (EMBED,)}
 _FULL = {"attention/attention/query/kernel": (EMBED, HEADS, 7), "input_layernorm/scale": (EMBED,)}
 _QWEN = {"linear": _LINEAR, "full": _FULL}
+
+
+def _qwen3_next(name: str, times: int, left: int) -> Family:
+    """Blocks of three layers of linear attention and one of full; Linen has whole blocks alone."""
+    count = 4 * times + left
+    blocks: list[Home] = []
+    for n in range(4 * times):
+        block, position = divmod(n, 4)
+        blocks.append(
+            ("layers/global_layer", (block,)) if position == 3 else ("layers/local_layers", (block, position))
+        )
+    return Family(
+        name,
+        _QWEN,
+        tuple("full" if n % 4 == 3 else "linear" for n in range(count)),
+        stacked=(*blocks, *(("layers_remainder/local_layers", (n,)) for n in range(left))),
+        stacked_linen=() if left else _blocks(count, 4, "layers/layer_{}"),
+        underscore=_alone(count),
+        nested=_alone(count, "layers/{}"),
+        decoder=Decoder.QWEN3_NEXT,
+    )
+
+
 _GPT3 = {"self_attention/qkv_proj/kernel": (EMBED, 3, 4, 7), "mlp/wo/kernel": (MLP, EMBED)}
 _GEMMA2 = {f"{path}_{half}": shape for path, shape in _dense().items() for half in ("local", "global")}
 _GPT_OSS = _attention(**{"GptOssMlp/wo": (EXPERTS, MLP, EMBED)})
@@ -284,7 +310,7 @@ FAMILIES = {
         _in_blocks("llama4", _LLAMA4, _HALVES, 2, cycle=4, beside=_towers("Llama4")),
         _in_blocks("gpt_oss", {"layer": _GPT_OSS}, ("layer",) * 2, 3, cycle=2),
         _in_blocks("olmo3", {"layer": _OLMO3}, ("layer",) * 4, 2, cycle=4),
-        _in_blocks("qwen3_next", _QWEN, ("linear",) * 3 + ("full",), 2, slot="layers/layer_{}"),
+        _qwen3_next("qwen3_next", 2, 0),
         _in_blocks(
             "qwen3_5",
             _QWEN,
@@ -292,6 +318,7 @@ FAMILIES = {
             3,
             slot="layers/layer_{}",
             beside=_towers("Qwen3", "audio"),
+            decoder=Decoder.QWEN3_5,
         ),
         _in_blocks("in-no-table", {"a": _dense(), "b": _attention()}, ("a", "b", "b"), 2),
         _gemma3(1, 2),
@@ -300,6 +327,9 @@ FAMILIES = {
         _gemma4("gemma4-no-block", 0, 3),
     )
 }
+
+QWEN3_NEXT_REMAINDER = _qwen3_next("qwen3_next-remainder", 2, 2)
+"""Layers behind the last block: a form that Linen has not."""
 
 EMBEDDINGS: Shapes = {"token_embedder/embedding": (33, EMBED), "decoder/decoder_norm/scale": (EMBED,)}
 

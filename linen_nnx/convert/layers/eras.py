@@ -1,11 +1,13 @@
-"""Gemma 4's stack by era: its name, what a block is made of, and how the layers behind the last block stand.
+"""Blocks whose form has changed: the stack's name, what a block is made of, and the layers behind the last.
 
-| written by | stack | in a block | remainder |
-|---|---|---|---|
-| Linen until July 2026 | `scanned_blocks` | `layers_0` … | automatic names |
-| NNX until July 2026 | `scanned_blocks` or `layers` | `layers_0` … | `layers_remainder/layers_0` … |
-| Linen since 30 July 2026 | `scanned_blocks` | `local_layers`, `global_layer` | automatic names |
-| NNX since then | `scanned_blocks` | `local_layers`, `global_layer` | `layers_remainder/local_layers` |
+| | written by | stack | in a block | remainder |
+|---|---|---|---|---|
+| Gemma 4 | Linen until July 2026 | `scanned_blocks` | `layers_0` … | automatic names |
+| | NNX until July 2026 | `scanned_blocks` or `layers` | `layers_0` … | `layers_remainder/layers_0` … |
+| | Linen since 30 July 2026 | `scanned_blocks` | `local_layers`, `global_layer` | automatic names |
+| | NNX since then | `scanned_blocks` | `local_layers`, `global_layer` | `layers_remainder/local_layers` |
+| Qwen3-Next | until MaxText 0.2.4 | `layers` | `layer_0` … | none, such layers are left out |
+| | since 0.2.5, NNX | `layers` | `local_layers`, `global_layer` | `layers_remainder/local_layers` |
 """
 
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
 
+from linen_nnx.convert.layers.families import Family
 from linen_nnx.convert.layers.names import AUTO_REMAINDER, BLOCKS, GLOBAL, LOCAL, REMAINDER
 from linen_nnx.schema.layout import LayerSlot, Layout
 from linen_nnx.schema.path import ROOT
@@ -40,16 +43,20 @@ class Era:
     """One row of the table."""
 
     stack: str = BLOCKS
+    slot: str = "layers_{}"
+    """What a layer is called in a block that has one array a layer."""
     inside: Inside = Inside.PARTS
     left: Left = Left.STACKED
 
 
-TODAY = Era()
+def today(family: Family) -> Era:
+    """The era of the newest runs of a family."""
+    return Era(stack=family.stack, slot=family.slot)
 
 
-def era_of(slots: Sequence[LayerSlot]) -> Era:
+def era_of(family: Family, slots: Sequence[LayerSlot]) -> Era:
     """The era that wrote these slots; today's where they do not tell."""
-    era = TODAY
+    era = today(family)
     for slot in slots:
         first, *rest = slot.path.names
         if first.startswith(AUTO_REMAINDER):
@@ -63,13 +70,14 @@ def era_of(slots: Sequence[LayerSlot]) -> Era:
     return era
 
 
-def era_in(layout: Layout, before: Era) -> Era:
+def era_in(family: Family, layout: Layout, before: Era) -> Era:
     """The era nearest to `before` that ever was in `layout`; MaxText's own layout is brought up to date."""
     match layout:
         case Layout.MAXTEXT:
-            return TODAY
+            return today(family)
         case Layout.LINEN:
-            return replace(before, stack=BLOCKS, left=Left.AUTO)
+            inside = before.inside if family.linen_parts else Inside.SLOTS
+            return replace(before, stack=family.stack, inside=inside, left=Left.AUTO)
         case Layout.NNX | Layout.PARAMS | Layout.TUNIX | Layout.DILOCO:
             if before.left is not Left.AUTO:
                 return before
@@ -90,7 +98,7 @@ def slots_in(era: Era, count: int, cycle: int) -> tuple[LayerSlot, ...]:
 def _in_block(era: Era, block: int, position: int, cycle: int) -> LayerSlot:
     match era.inside:
         case Inside.SLOTS:
-            return LayerSlot(path=ROOT / era.stack / f"layers_{position}", index=(block,))
+            return LayerSlot(path=ROOT / era.stack / era.slot.format(position), index=(block,))
         case Inside.PARTS if position == cycle - 1:
             return LayerSlot(path=ROOT / era.stack / GLOBAL, index=(block,))
         case Inside.PARTS:

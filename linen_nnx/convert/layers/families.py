@@ -6,13 +6,14 @@ family, not what a run may configure.
 """
 
 from linen_nnx.convert.layers.names import BLOCKS, LAYERS
+from linen_nnx.schema.choices import Decoder
 from linen_nnx.schema.model import Model
 
 
 class Family(Model):
     """A row: the names that mark the family, and the shape of its blocks."""
 
-    name: str
+    name: Decoder
     marks: frozenset[str] = frozenset()
     """All of these names stand in its layers."""
     without: frozenset[str] = frozenset()
@@ -34,50 +35,67 @@ class Family(Model):
     remainder: bool = False
     """Layers that do not fill a block stand by themselves; without it, every block is full."""
     local_stack: bool = False
-    """A block is a stack of local layers and one global layer."""
+    """A block is a stack of local layers and one global layer, as its newest runs have it."""
+    linen_parts: bool = False
+    """Whether Linen ever had blocks of such parts."""
+    twin: Decoder | None = None
+    """A family with the same names in its layers, which stacks them otherwise: they do not tell which."""
     kinds: bool = False
     """Layers at different places of a block are of different kinds: one may hold less than another."""
 
 
 FAMILIES = (
-    Family(name="gemma4_small", beside=frozenset({"per_layer_embedder"}), stackable=False),
+    Family(name=Decoder.GEMMA4_SMALL, beside=frozenset({"per_layer_embedder"}), stackable=False),
     Family(
-        name="gemma4",
+        name=Decoder.GEMMA4,
         marks=frozenset({"layer_scalar"}),
         stack=BLOCKS,
         cycle=6,
         local_stack=True,
+        linen_parts=True,
         remainder=True,
         kinds=True,
     ),
     Family(
-        name="gemma3",
+        name=Decoder.GEMMA3,
         marks=frozenset({"pre_ffw_norm", "post_ffw_norm", "query_norm", "key_norm"}),
         without=frozenset({"layer_scalar"}),
         cycle=6,
         remainder=True,
     ),
     Family(
-        name="deepseek4",
+        name=Decoder.DEEPSEEK4,
         beside=frozenset({"hc_head"}),
         stack=BLOCKS,
         cycle=2,
         prefix_mark="tid2eid",
         kinds=True,
     ),
-    Family(name="gpt_oss", marks=frozenset({"GptOssMlp"})),
-    Family(name="llama4", marks=frozenset({"Llama4MoEBlock_0"})),
+    Family(name=Decoder.GPT_OSS, marks=frozenset({"GptOssMlp"})),
+    Family(name=Decoder.LLAMA4, marks=frozenset({"Llama4MoEBlock_0"})),
     Family(
-        name="olmo3",
+        name=Decoder.OLMO3,
         marks=frozenset({"post_self_attention_layer_norm", "post_mlp_layer_norm"}),
         without=frozenset({"pre_self_attention_layer_norm"}),
     ),
-    Family(name="qwen3_next", marks=frozenset({"A_log"}), slot="layer_{}", open_mark="A_log"),
+    Family(
+        name=Decoder.QWEN3_NEXT,
+        marks=frozenset({"A_log"}),
+        slot="layer_{}",
+        open_mark="A_log",
+        local_stack=True,
+        remainder=True,
+        twin=Decoder.QWEN3_5,
+    ),
+    Family(name=Decoder.QWEN3_5, marks=frozenset({"A_log"}), slot="layer_{}", open_mark="A_log"),
 )
 
 
-def family_of(inside: frozenset[str], beside: frozenset[str]) -> Family | None:
-    """The row whose marks stand among the names inside the layers of a group, and beside them."""
-    return next(
-        (f for f in FAMILIES if f.marks <= inside and f.beside <= beside and not f.without & inside), None
-    )
+def family_of(inside: frozenset[str], beside: frozenset[str], stated: Decoder | None = None) -> Family | None:
+    """The row whose marks stand among the names inside the layers of a group, and beside them.
+
+    Where twins do, the first; `stated` is the one that the user names.
+    """
+    fitting = [f for f in FAMILIES if f.marks <= inside and f.beside <= beside and not f.without & inside]
+    named = (family for family in fitting if family.name is stated)
+    return next(named, fitting[0] if fitting else None)

@@ -6,11 +6,12 @@ Never by a guess: what neither a user nor the layers themselves tell is a proble
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 
-from linen_nnx.convert.layers.eras import TODAY, slots_in
+from linen_nnx.convert.layers.eras import slots_in, today
 from linen_nnx.convert.layers.families import Family, family_of
 from linen_nnx.convert.layers.faults import in_params
 from linen_nnx.convert.layers.names import DENSE, LAYERS, MOE, REMAINDER
 from linen_nnx.convert.layers.recognise import GroupKey, Seen, period_of
+from linen_nnx.schema.choices import Decoder
 from linen_nnx.schema.layout import LayerGroup, LayerSlot
 from linen_nnx.schema.path import ROOT
 from linen_nnx.schema.problem import Code, Problem
@@ -21,18 +22,29 @@ Slots = tuple[LayerSlot, ...]
 
 
 def fresh_slots(
-    group: LayerGroup, seen: Mapping[GroupKey, Seen], cycle: int | None
+    group: LayerGroup,
+    seen: Mapping[GroupKey, Seen],
+    cycle: int | None = None,
+    stated: Decoder | None = None,
+    *,
+    newest: bool = True,
 ) -> tuple[Slots, Problem | None]:
-    """The slots of an unstacked group, or what stands against stacking it. `cycle` is the user's."""
+    """The slots of an unstacked group, or what stands against stacking it.
+
+    `cycle` and the `stated` decoder are the user's. Not the `newest` form: then it is no matter which of two
+    families it is that stand alike in older ones.
+    """
     found = seen[group.parent, group.name]
     if group.name in (DENSE, MOE):
         if any(ENGRAM in seen[key].names for key in _siblings(group, seen)):
             return _ranges(group, found), None
         slots = _cycled(LAYERS, "layers_{}", group.count, cycle or period_of(found) or 1)
         return tuple(LayerSlot(path=ROOT / group.name + s.path[1:], index=s.index) for s in slots), None
-    family = family_of(found.names, found.beside)
+    family = family_of(found.names, found.beside, stated)
     if family is None:
         return _cycled(LAYERS, "layers_{}", group.count, cycle or period_of(found) or 1), None
+    if newest and family.twin is not None and stated is None:
+        return (), _unknown_twin(group, family, family.twin)
     return _of_family(group, found, family, cycle)
 
 
@@ -78,7 +90,7 @@ def _of_family(
         expected = f"a multiple of {cycle} layers, the blocks of {family.name}"
         return (), _problem(group, expected, f"{group.count - prefix}")
     if family.local_stack:
-        return slots_in(TODAY, group.count, cycle), None
+        return slots_in(today(family), group.count, cycle), None
     alone = tuple(LayerSlot(path=ROOT / f"{group.name}_{n}") for n in range(prefix))
     return (*alone, *_blocks(family.stack, family.slot, group.count - prefix, cycle)), None
 
@@ -134,6 +146,16 @@ def _unknown_cycle(group: LayerGroup, family: Family) -> Problem:
         expected=f"to know how many layers of {family.name} make a block: a run may choose it",
         found="layers that do not tell",
         hint="name it with --layer-cycle, or give a --template with stacked layers",
+    )
+
+
+def _unknown_twin(group: LayerGroup, family: Family, twin: Decoder) -> Problem:
+    return Problem(
+        code=Code.LAYERS_NOT_STACKABLE,
+        path=in_params(group.at),
+        expected=f"to know whether {family.name} or {twin} has these layers: they stack them otherwise",
+        found="names and shapes that both have",
+        hint=f"say --decoder {family.name} or --decoder {twin}, or give a --template with stacked layers",
     )
 
 

@@ -5,12 +5,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from linen_nnx.convert.layers.eras import era_in, era_of, slots_in
-from linen_nnx.convert.layers.families import family_of
+from linen_nnx.convert.layers.eras import Inside, Left, era_in, era_of, slots_in, today
+from linen_nnx.convert.layers.families import Family, family_of
 from linen_nnx.convert.layers.faults import in_params
 from linen_nnx.convert.layers.fresh import fresh_slots
-from linen_nnx.convert.layers.names import AUTO_REMAINDER, REMAINDER
-from linen_nnx.convert.layers.recognise import collect
+from linen_nnx.convert.layers.names import AUTO_REMAINDER, GLOBAL, LAYERS, LOCAL, REMAINDER
+from linen_nnx.convert.layers.recognise import Seen, collect, is_decoder
+from linen_nnx.schema.choices import Decoder
 from linen_nnx.schema.ir import Variable
 from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerSlot, LayerStacking, Layout
 from linen_nnx.schema.model import Model
@@ -39,6 +40,8 @@ class LayerForm(Model):
     axis: AxisChoice = AxisChoice()
     cycle: Annotated[int, Field(ge=1)] | None = None
     """Layers in one block of a new stack, as the user states it."""
+    decoder: Decoder | None = None
+    """Whose layers they are, as the user states it."""
     like: tuple[LayerGroup, ...] = ()
     once: tuple[LayerGroup, ...] = ()
     """Groups of the same layers in other layouts, as earlier conversions saw them: they tell the blocks."""
@@ -96,6 +99,10 @@ def target_group(
     group: LayerGroup, form: LayerForm, variables: Sequence[Variable]
 ) -> tuple[LayerGroup, list[Problem]]:
     """The group as it shall be."""
+    seen = collect(variables)
+    found = seen[group.parent, group.name]
+    if (problem := _other_decoder(group, form.decoder, found)) is not None:
+        return group, [problem]
     if (form.stacking or group.stacking) is LayerStacking.UNSTACKED:
         update = {"stacking": LayerStacking.UNSTACKED, "names": form.names, "slots": (), "axes": ()}
         return group.model_copy(update=update), []
@@ -103,13 +110,50 @@ def target_group(
     if slots is None:
         slots = group.slots if group.stacking is LayerStacking.STACKED else _slots_like(group, form.once)
     if slots is None:
-        slots, problem = fresh_slots(group, collect(variables), form.cycle)
+        newest = form.layout is not Layout.LINEN
+        slots, problem = fresh_slots(group, seen, form.cycle, form.decoder, newest=newest)
         if problem is not None:
             return group, [problem]
     if like is None or not form.imitate:
-        slots = _of_era(group, slots, form, variables)
+        slots, problem = _of_era(group, slots, form, found)
+        if problem is not None:
+            return group, [problem]
     axes = group.axes if group.stacking is LayerStacking.STACKED else ()
     return group.model_copy(update={"stacking": LayerStacking.STACKED, "slots": slots, "axes": axes}), []
+
+
+def unsettled(group: LayerGroup, form: LayerForm, variables: Sequence[Variable]) -> Family | None:
+    """The family whose newest runs may not read these stacks, where a twin of it reads no others."""
+    if form.layout is not Layout.MAXTEXT or form.decoder is not None or not _in_slots(group):
+        return None
+    found = collect(variables)[group.parent, group.name]
+    family = family_of(found.names, found.beside)
+    return family if family is not None and family.twin is not None else None
+
+
+def _in_slots(group: LayerGroup) -> bool:
+    """Whether it stands in blocks with an array for each of their layers."""
+    return any(len(slot.path) > 1 for slot in group.slots) and not _has_parts(group)
+
+
+def _has_parts(group: LayerGroup) -> bool:
+    return any(slot.path.names[-1] in (LOCAL, GLOBAL) for slot in group.slots)
+
+
+def _other_decoder(group: LayerGroup, stated: Decoder | None, found: Seen) -> Problem | None:
+    """The user names a decoder whose layers these are not."""
+    if stated is None or group.name != LAYERS or not is_decoder(group.parent):
+        return None
+    family = family_of(found.names, found.beside, stated)
+    fits = family is not None and family.name is stated and (family.local_stack or not _has_parts(group))
+    if fits:
+        return None
+    return Problem(
+        code=Code.LAYERS_NOT_STACKABLE,
+        path=in_params(group.at),
+        expected=f"the layers of {stated}, as --decoder says",
+        found="layers of other names",
+    )
 
 
 def _slots_like(group: LayerGroup, groups: Sequence[LayerGroup]) -> tuple[LayerSlot, ...] | None:
@@ -122,14 +166,31 @@ def _slots_like(group: LayerGroup, groups: Sequence[LayerGroup]) -> tuple[LayerS
 
 
 def _of_era(
-    group: LayerGroup, slots: tuple[LayerSlot, ...], form: LayerForm, variables: Sequence[Variable]
-) -> tuple[LayerSlot, ...]:
-    """Gemma 4's slots in the target's way."""
+    group: LayerGroup, slots: tuple[LayerSlot, ...], form: LayerForm, found: Seen
+) -> tuple[tuple[LayerSlot, ...], Problem | None]:
+    """The slots of a block that has changed in the target's way."""
     if not any(len(slot.path) > 1 or slot.path.names[0].startswith(AUTO_REMAINDER) for slot in slots):
-        return slots
-    found = collect(variables)[group.parent, group.name]
-    family = family_of(found.names, found.beside)
-    if family is None or not family.local_stack or family.cycle is None:
-        return slots
+        return slots, None
+    family = family_of(found.names, found.beside, form.decoder)
+    if family is None or not family.local_stack:
+        return slots, None
+    before = era_of(family, slots)
+    if family.twin is not None and form.decoder is None and before.inside is Inside.SLOTS:
+        return slots, None
     in_block = sum(slot.index[:1] == (0,) and slot.path.names[0] != REMAINDER for slot in slots)
-    return slots_in(era_in(form.layout, era_of(slots)), group.count, in_block or family.cycle)
+    cycle = in_block or family.cycle or group.count + 1
+    renew = form.decoder is not None and form.layout is not Layout.LINEN
+    era = today(family) if renew else era_in(family, form.layout, before)
+    if era.left is Left.AUTO and not family.linen_parts and group.count % cycle:
+        return slots, _no_remainder(group, family, cycle)
+    return slots_in(era, group.count, cycle), None
+
+
+def _no_remainder(group: LayerGroup, family: Family, cycle: int) -> Problem:
+    return Problem(
+        code=Code.LAYERS_NOT_STACKABLE,
+        path=in_params(group.at),
+        expected=f"whole blocks of {cycle} layers: Linen runs of {family.name} stack no others",
+        found=f"{group.count} layers",
+        hint="convert with --no-scan-layers",
+    )

@@ -43,7 +43,13 @@ def ruled(
 
 
 def _restacks(options: ConversionOptions) -> bool:
-    asked = (options.stacking, options.layer_axis, options.layer_cycle, options.layer_names)
+    asked = (
+        options.stacking,
+        options.layer_axis,
+        options.layer_cycle,
+        options.decoder,
+        options.layer_names,
+    )
     return any(option is not None for option in asked)
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from linen_nnx.convert.layers.check import layer_gaps, unlike_layers, unrestackable
+from linen_nnx.convert.layers.families import Family
 from linen_nnx.convert.layers.recognise import recount
 from linen_nnx.convert.layers.restack import Restacking, restack
-from linen_nnx.convert.layers.target import LayerForm, axis_before, axis_problem, target_group
+from linen_nnx.convert.layers.target import LayerForm, axis_before, axis_problem, target_group, unsettled
 from linen_nnx.convert.passes.runner import Passed
 from linen_nnx.convert.passes.strays import layer_strays
 from linen_nnx.convert.passes.whole_leaf import whole_leaf_notes
@@ -77,6 +78,7 @@ class _Work:
         self.apart: list[Variable] = []
         self.problems: list[Problem] = []
         self.restacked = False
+        self._unsettled: list[Note] = []
         self._strays = layer_strays(state)
 
     def restack(self, groups: Sequence[LayerGroup], form: LayerForm) -> None:
@@ -95,6 +97,8 @@ class _Work:
     def _restack(self, group: LayerGroup, axis: int, form: LayerForm) -> None:
         after, faults = target_group(group, form, self._given)
         self.problems.extend(faults)
+        if (family := unsettled(after, form, self._given)) is not None:
+            self._unsettled.append(_older_blocks(group, family))
         how = Restacking(group, after, axis, form.axis.after(axis))
         if not faults and how.regroups and group.has_stacks and group.axis is None:
             # Blocks are cut anew, though nobody asked for other stacking.
@@ -153,7 +157,7 @@ class _Work:
 
     def notes(self) -> list[Note]:
         """What the user should know."""
-        notes = whole_leaf_notes(self.optimizer) if self.restacked else []
+        notes = [*self._unsettled, *(whole_leaf_notes(self.optimizer) if self.restacked else [])]
         if not self.apart:
             return notes
         paths = tuple(variable.slot.path for variable in self.apart)
@@ -196,6 +200,14 @@ def _mirrored(moment: OptimizerLeaf) -> Slot | None:
 
 def _variable(collection: str, path: KeyPath, leaf: Leaf) -> Variable:
     return Variable(slot=Slot(collection=collection, path=path), leaf=leaf)
+
+
+def _older_blocks(group: LayerGroup, family: Family) -> Note:
+    text = (
+        f"blocks kept as they are; if the layers are {family.name}'s and not {family.twin}'s, MaxText reads "
+        f"others since 0.2.5: say --decoder {family.name}"
+    )
+    return Note(code=NoteCode.OLDER_BLOCKS, text=text, paths=(group.at,))
 
 
 def _factored(at: KeyPath, slot: Slot, leaf: Leaf) -> Problem:

@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from linen_nnx.convert.store.item_reader import parsed
 from linen_nnx.convert.store.location import Location
+from linen_nnx.convert.store.metadata_files import parsed
 from linen_nnx.schema.layout import LayerStacking
 from linen_nnx.schema.orbax_metadata import CHECKPOINT_METADATA_FILE, COMMIT_MARKER, CheckpointMetadata
 from linen_nnx.schema.plan import Plan

@@ -6,7 +6,7 @@ older writer; fields that we do not interpret are kept and written back.
 
 import base64
 from enum import IntEnum
-from typing import Annotated, Any, assert_never
+from typing import Annotated, Any, NamedTuple, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetPydanticSchema, JsonValue
 from pydantic_core import CoreSchema, core_schema
@@ -108,6 +108,14 @@ class TreeMetadata(_Kept):
     custom_metadata: JsonValue = None
 
 
+class Written(NamedTuple):
+    """How a process wrote an array: one object for all that were written alike."""
+
+    write_shape: tuple[int, ...]
+    key_impl: str | None
+    """The PRNG implementation of a typed key."""
+
+
 class ArrayMetadata(_Kept):
     """One array as a process wrote it; `ext_metadata` alone tells a typed PRNG key."""
 
@@ -121,6 +129,11 @@ class ArrayMetadata(_Kept):
         """The PRNG implementation of a typed key."""
         impl = (self.ext_metadata or {}).get("random_key_impl")
         return impl if isinstance(impl, str) else None
+
+    @property
+    def written(self) -> Written:
+        """All that a conversion asks of it but the name."""
+        return Written(self.write_shape, self.key_impl)
 
 
 class _Wrapped(_Kept):

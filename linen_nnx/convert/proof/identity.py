@@ -4,8 +4,8 @@ from linen_nnx.convert.proof.covering import StoredFile, files_of
 from linen_nnx.convert.proof.hashing import Region
 from linen_nnx.convert.proof.measuring import hashed
 from linen_nnx.convert.proof.receipts import read_receipt
-from linen_nnx.convert.store.item_reader import parsed
 from linen_nnx.convert.store.location import Location
+from linen_nnx.convert.store.metadata_files import parsed
 from linen_nnx.schema.digest import FileDigest, Span
 from linen_nnx.schema.errors import ProblemsError
 from linen_nnx.schema.orbax_metadata import (

@@ -5,7 +5,7 @@ second, where reading as many values one by one takes fifteen.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,21 +37,32 @@ def walk_database(folder: Path) -> dict[str, StoredValue]:
     latest = manifest["versions"][-1]["root"]
     if "location" not in latest:
         return {}
-    return dict(_walk(base, latest["location"], b""))
+    values: dict[str, StoredValue] = {}
+    _walk(base, latest["location"], b"", values, {})
+    return values
 
 
-def _walk(base: Any, location: str, prefix: bytes) -> Iterator[tuple[str, StoredValue]]:
+def _walk(
+    base: Any, location: str, prefix: bytes, values: dict[str, StoredValue], alike: dict[bytes, bytes]
+) -> None:
+    """Put all values below a node into `values`; equal ones, as array metadata is, are one object."""
     import tensorstore as ts
 
     node: Any = ts.ocdbt.dump(base, location).result()
     if node["height"]:
         for entry in node["entries"]:
-            yield from _walk(base, entry["location"], prefix + entry["subtree_common_prefix"])
+            _walk(base, entry["location"], prefix + entry["subtree_common_prefix"], values, alike)
         return
-    for entry in node["entries"]:
-        inline = entry.get("inline_value")
-        value = _extent(entry["indirect_value"]) if inline is None else bytes(inline)
-        yield (prefix + entry["key"]).decode(), value
+    entries = node["entries"]
+    # A node may hold all that a state has: what was read of it is let go at once.
+    entries.reverse()
+    while entries:
+        entry = entries.pop()
+        key = (prefix + entry["key"]).decode()
+        if (inline := entry.get("inline_value")) is None:
+            values[key] = _extent(entry["indirect_value"])
+        else:
+            values[key] = alike.setdefault(inline, inline)
 
 
 def _extent(location: str) -> Extent:

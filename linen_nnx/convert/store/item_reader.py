@@ -1,18 +1,15 @@
 """Read the entries of one item: every file of metadata parsed, every array's metadata read, no array byte."""
 
 import json
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import NamedTuple, TypeVar
-
-from pydantic import BaseModel, ValidationError
 
 from linen_nnx.convert.store.keyvalue import KeyValues, Ocdbt, PlainFolders
 from linen_nnx.convert.store.location import OWN_FOLDER
+from linen_nnx.convert.store.metadata_files import Listed, read_shardings, read_written
 from linen_nnx.convert.store.read import StoredArray
 from linen_nnx.schema.array import ArraySpec, ArrayValue, EmptyValue, Holder, StringValue, Value
-from linen_nnx.schema.errors import CheckpointError, StorageError
+from linen_nnx.schema.errors import CheckpointError
 from linen_nnx.schema.inventory import Entry
 from linen_nnx.schema.orbax_metadata import (
     ARRAY_METADATAS,
@@ -20,77 +17,38 @@ from linen_nnx.schema.orbax_metadata import (
     OCDBT_MANIFEST,
     SHARDING_FILE,
     STRINGS_FILE,
-    ArrayMetadata,
-    ArrayMetadatas,
     NamedSharding,
     StorageForm,
-    TreeMetadata,
-    ValueMetadata,
+    Written,
     sharding_name,
 )
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.zarr import METADATA_KEYS, ZarrV2, ZarrV3, parse_zarr
 
-M = TypeVar("M", bound=BaseModel)
-
 _HOLDERS = {holder.value: holder for holder in Holder}
-
-
-@lru_cache(maxsize=4096)
-def _array_value(bare: ArraySpec, key_impl: str | None, holder: Holder) -> ArrayValue:
-    """One object for all arrays that are alike, of which a model has many."""
-    spec = bare if key_impl is None else ArraySpec(shape=bare.shape, dtype=bare.dtype, key_impl=key_impl)
-    return ArrayValue(spec=spec, holder=holder)
-
-
-def parsed(file: Path, model: type[M]) -> M:
-    """Read a file of metadata. Raises `StorageError`, or `CheckpointError` on one that is damaged."""
-    try:
-        return model.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise StorageError(str(error)) from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise CheckpointError.one(
-            Code.METADATA_UNREADABLE,
-            expected=f"orbax's {file.name} in {file.parent}",
-            found=f"{file.stat().st_size} bytes that are not: {first['msg']}",
-            hint="the file is cut short or damaged; take it from another copy of the checkpoint",
-        ) from error
-
-
-class _Listed(NamedTuple):
-    """One entry of the tree: its path, the name it is stored under, and what it is."""
-
-    path: KeyPath
-    name: str
-    metadata: ValueMetadata
 
 
 class ItemReader:
     """Holds what opening collects: arrays by path, and problems."""
 
-    def __init__(self, folder: Path, storage: StorageForm, tree: TreeMetadata) -> None:
+    def __init__(self, folder: Path, storage: StorageForm, listed: Sequence[Listed]) -> None:
         self._folder = folder
         self._storage = storage
-        self._tree = tree
+        self._listed = listed
         self._store = self._open_store()
+        self._alike: dict[tuple[int, str | None, str], tuple[ZarrV2 | ZarrV3, ArrayValue]] = {}
         self.arrays: dict[KeyPath, StoredArray] = {}
         self.problems: list[Problem] = []
 
     def entries(self) -> list[Entry]:
         """Every entry of the tree that can be read; the others become problems."""
-        listed = [
-            _Listed(entry.path, entry.path.param_name, entry.value_metadata)
-            for entry in self._tree.tree_metadata.values()
-        ]
-        self._check_names(listed)
+        self._check_names()
         keys = self._store.keys()
         documents = self._zarr_documents(keys)
         written, shardings, strings = self._written(), self._shardings(), self._strings()
         entries = []
-        for entry in listed:
+        for entry in self._listed:
             value = self._value(entry, documents, written, shardings, strings)
             if value is not None:
                 entries.append(Entry(path=entry.path, value=value))
@@ -101,15 +59,15 @@ class ItemReader:
     def _open_store(self) -> KeyValues:
         if not self._storage.ocdbt:
             return PlainFolders(self._folder, frozenset({OWN_FOLDER}))
-        arrays = any(e.value_metadata.empty is None for e in self._tree.tree_metadata.values())
+        arrays = any(entry.metadata.empty is None for entry in self._listed)
         if not (self._folder / OCDBT_MANIFEST).is_file() and not arrays:
             return PlainFolders(self._folder, frozenset({OWN_FOLDER}))
         return Ocdbt(self._folder)
 
-    def _check_names(self, listed: "Sequence[_Listed]") -> None:
+    def _check_names(self) -> None:
         by_name: dict[str, KeyPath] = {}
-        for path, name, metadata in listed:
-            if metadata.empty is None and name in by_name:
+        for path, name, metadata in self._listed:
+            if name in by_name and metadata.empty is None:
                 self._add(
                     Code.NAME_COLLISION,
                     path,
@@ -119,11 +77,10 @@ class ItemReader:
                 )
             by_name[name] = path
 
-    def _zarr_documents(self, keys: set[str]) -> dict[str, ZarrV2 | ZarrV3]:
+    def _zarr_documents(self, keys: Set[str]) -> dict[str, ZarrV2 | ZarrV3]:
         suffixes = tuple(f"/{key}" for key in METADATA_KEYS.values())
-        wanted = [key for key in keys if key.endswith(suffixes)]
         documents: dict[str, ZarrV2 | ZarrV3] = {}
-        for key, text in self._store.read(wanted).items():
+        for key, text in self._store.read(key for key in keys if key.endswith(suffixes)).items():
             name = key.rpartition("/")[0]
             try:
                 documents[name] = parse_zarr(text)
@@ -137,21 +94,13 @@ class ItemReader:
                 )
         return documents
 
-    def _written(self) -> dict[str, ArrayMetadata]:
+    def _written(self) -> dict[str, Written]:
         files = sorted((self._folder / ARRAY_METADATAS).glob("process_*"))
-        return {
-            wrapped.array_metadata.param_name: wrapped.array_metadata
-            for file in files
-            for wrapped in parsed(file, ArrayMetadatas).array_metadatas
-        }
+        return {name: one for file in files for name, one in read_written(file).items()}
 
     def _shardings(self) -> dict[str, NamedSharding]:
         file = self._folder / SHARDING_FILE
-        if not file.is_file():
-            return {}
-        texts = self._json(file)
-        made = {text: NamedSharding.model_validate_json(text) for text in set(texts.values())}
-        return {name: made[text] for name, text in texts.items()}
+        return read_shardings(file) if file.is_file() else {}
 
     def _strings(self) -> dict[str, str]:
         file = self._folder / STRINGS_FILE
@@ -168,9 +117,9 @@ class ItemReader:
 
     def _value(
         self,
-        entry: "_Listed",
+        entry: Listed,
         documents: dict[str, ZarrV2 | ZarrV3],
-        written: dict[str, ArrayMetadata],
+        written: dict[str, Written],
         shardings: dict[str, NamedSharding],
         strings: dict[str, str],
     ) -> Value | None:
@@ -196,14 +145,14 @@ class ItemReader:
 
     def _array(
         self,
-        entry: "_Listed",
+        entry: Listed,
         holder: Holder,
         zarr: ZarrV2 | ZarrV3,
-        written: ArrayMetadata | None,
+        written: Written | None,
         sharding: NamedSharding | None,
     ) -> Value | None:
         try:
-            value = _array_value(zarr.spec, None if written is None else written.key_impl, holder)
+            value = self._array_value(zarr, None if written is None else written.key_impl, holder)
         except ValueError as error:
             self._add(
                 Code.STORAGE_MISMATCH, entry.path, "an array of a jax dtype", str(error).splitlines()[-1]
@@ -212,6 +161,19 @@ class ItemReader:
         self.arrays[entry.path] = StoredArray(
             self._folder, self._storage, entry.path, entry.name, zarr, written, sharding, self._store
         )
+        return value
+
+    def _array_value(self, zarr: ZarrV2 | ZarrV3, key_impl: str | None, holder: Holder) -> ArrayValue:
+        """One object for all arrays that are alike, of which a model has many. Raises `ValueError`."""
+        # Equal metadata was parsed once, so that the object tells it; it is held, and its number with it.
+        alike = id(zarr), key_impl, holder.value
+        if (known := self._alike.get(alike)) is not None:
+            return known[1]
+        spec = zarr.spec
+        if key_impl is not None:
+            spec = ArraySpec(shape=spec.shape, dtype=spec.dtype, key_impl=key_impl)
+        value = ArrayValue(spec=spec, holder=holder)
+        self._alike[alike] = zarr, value
         return value
 
     def _check_unlisted(self, left: dict[str, ZarrV2 | ZarrV3]) -> None:
@@ -225,7 +187,7 @@ class ItemReader:
                 )
             )
 
-    def _check_chunks(self, keys: set[str]) -> None:
+    def _check_chunks(self, keys: Set[str]) -> None:
         if not self._storage.stores_fill_values:
             return
         for path, stored in self.arrays.items():

@@ -5,7 +5,7 @@ that shapes, dtypes and routes are known without opening an array. Plain folders
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from linen_nnx.schema.orbax_metadata import ARRAY_METADATAS, ITEM_FILES
 class KeyValues(Protocol):
     """Stored keys (`name/.zarray`, `name/0.0`, `name/zarr.json`, `name/c/0`, …) and their bytes."""
 
-    def keys(self) -> set[str]:
+    def keys(self) -> Set[str]:
         """Every key."""
         ...
 
@@ -45,9 +45,9 @@ class PlainFolders:
         self.folder = folder
         self._skip = skip | ITEM_FILES | {ARRAY_METADATAS}
 
-    def keys(self) -> set[str]:
+    def keys(self) -> Set[str]:
         """Every file below an array's folder."""
-        return set(self._sizes())
+        return self._sizes().keys()
 
     @cached_property
     def stored(self) -> Mapping[str, StoredValue]:
@@ -93,26 +93,24 @@ class Ocdbt:
         """Inline values as they are, others by extent."""
         return self._values
 
-    def keys(self) -> set[str]:
+    def keys(self) -> Set[str]:
         """Every key of the latest version."""
-        return set(self._values)
+        return self._values.keys()
 
     def read(self, keys: Iterable[str]) -> dict[str, bytes]:
         """Inline values at no cost; the others from their files."""
-        found = self._values
-        wanted = {key: found[key] for key in keys if key in found}
+        found: dict[str, bytes] = {}
+        extents: dict[str, Extent] = {}
+        for key in keys:
+            value = self._values.get(key)
+            if isinstance(value, bytes):
+                found[key] = value
+            elif value is not None:
+                extents[key] = value
         try:
-            return {**_inline(wanted), **read_extents(self.folder, _by_extent(wanted))}
+            return {**found, **read_extents(self.folder, extents)} if extents else found
         except OSError as error:
             raise StorageError(f"cannot read the OCDBT database: {error}") from error
-
-
-def _inline(values: Mapping[str, StoredValue]) -> dict[str, bytes]:
-    return {key: value for key, value in values.items() if isinstance(value, bytes)}
-
-
-def _by_extent(values: Mapping[str, StoredValue]) -> dict[str, Extent]:
-    return {key: value for key, value in values.items() if isinstance(value, Extent)}
 
 
 def ocdbt_spec(folder: Path, path: str = "") -> dict[str, Any]:

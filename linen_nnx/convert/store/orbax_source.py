@@ -5,8 +5,9 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from linen_nnx.convert.store.item_reader import ItemReader, parsed
+from linen_nnx.convert.store.item_reader import ItemReader
 from linen_nnx.convert.store.location import OWN_FOLDER, Location
+from linen_nnx.convert.store.metadata_files import parsed, read_tree
 from linen_nnx.convert.store.read import StoredArray, read_array
 from linen_nnx.schema.array import Value
 from linen_nnx.schema.errors import CheckpointError, raise_if
@@ -15,7 +16,6 @@ from linen_nnx.schema.orbax_metadata import (
     METADATA_FILE,
     OCDBT_MANIFEST,
     StorageForm,
-    TreeMetadata,
 )
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem
@@ -90,14 +90,14 @@ def open_item(location: Location) -> OrbaxItem:
 
 def _open_one(location: Location) -> OrbaxItem:
     folder = location.item
-    tree = parsed(folder / METADATA_FILE, TreeMetadata)
+    listed, tree = read_tree(folder / METADATA_FILE)
     ocdbt = (folder / OCDBT_MANIFEST).is_file() if tree.use_ocdbt is None else tree.use_ocdbt
     storage = StorageForm(
         ocdbt=ocdbt,
         zarr_format=3 if tree.use_zarr3 else 2,
         stores_fill_values=tree.store_array_data_equal_to_fill_value,
     )
-    reader = ItemReader(folder, storage, tree)
+    reader = ItemReader(folder, storage, listed)
     entries = reader.entries()
     raise_if([p for p in reader.problems if p.code is Code.NAME_COLLISION], CheckpointError)
     return OrbaxItem(

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from linen_nnx.convert.store.extents import StoredValue
 from linen_nnx.convert.store.keyvalue import KeyValues, ocdbt_spec
 from linen_nnx.schema.errors import StorageError
-from linen_nnx.schema.orbax_metadata import ArrayMetadata, NamedSharding, StorageForm
+from linen_nnx.schema.orbax_metadata import NamedSharding, StorageForm, Written
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.zarr import ZarrV2, ZarrV3, zarr_json
 
@@ -21,7 +21,7 @@ class StoredArray:
     path: KeyPath
     name: str
     zarr: ZarrV2 | ZarrV3
-    written: ArrayMetadata | None
+    written: Written | None
     sharding: NamedSharding | None
     store: KeyValues = field(repr=False, compare=False)
 

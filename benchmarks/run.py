@@ -90,11 +90,14 @@ def prepare(form: Form, work: Path) -> dict[bool | None, Path]:
 def compare(
     form: Form, sources: dict[bool | None, Path], work: Path, rounds: int, slow_rounds: int
 ) -> dict[Arm, list[Cost]]:
-    """All arms in turn, `rounds` times; the slow ones `slow_rounds` times."""
+    """All arms in turn, `rounds` times; the slow ones `slow_rounds` times.
+
+    Each round begins with another arm: what one leaves behind (free memory, a busy disk) the next one meets.
+    """
     target = work / "target"
     costs: defaultdict[Arm, list[Cost]] = defaultdict(list)
     for at in range(rounds):
-        for arm in ARMS:
+        for arm in (*ARMS[at % len(ARMS) :], *ARMS[: at % len(ARMS)]):
             if arm.slow and at >= slow_rounds:
                 continue
             empty(target)

@@ -221,7 +221,7 @@ def _observer(opened: Opened, placed: Location, effort: Effort, *, digest: bool)
         yield None
         return
     items = [(_folder(part, placed), part.settled) for part in opened.parts]
-    with Observer(items, custody_of(opened.checkpoints()), effort.workers) as observer:
+    with Observer(items, custody_of(opened.checkpoints()), effort) as observer:
         yield observer
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linen_nnx.convert.proof.covering import spans_outside
+from linen_nnx.convert.proof.following import Follower
 from linen_nnx.convert.proof.hashing import Region, Short, digests
 from linen_nnx.schema.errors import StorageError
 
@@ -40,6 +41,30 @@ def test_digests_are_those_of_the_bytes(
     regions = [Region(file, *pair) for pair in pairs]
     expected = {r: blake3(data[r.offset : r.offset + r.length]).hexdigest() for r in regions}
     assert digests(regions, workers) == expected
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.integers(1, 120)), max_size=8),
+    st.lists(st.integers(1, 90), min_size=1, max_size=9),
+)
+def test_what_passes_in_windows_of_any_size_is_digested_as_if_it_were_read_by_itself(
+    pairs: list[tuple[int, int]], windows: list[int]
+) -> None:
+    data = bytes(range(256)) * 2
+    regions = [Region(Path("file"), *pair) for pair in pairs]
+    found: dict[Region, str] = {}
+    follower = Follower(regions, found)
+    at = 0
+    for size in windows:
+        follower.passed(memoryview(data)[at : at + size])
+        at += size
+    assert found == {r: blake3(data[r.offset : r.offset + r.length]).hexdigest() for r in found}
+    apart, end = set(), 0
+    for region in sorted(regions):
+        if region.offset >= end:
+            apart.add(region)
+            end = region.offset + region.length
+    assert set(found) == {region for region in apart if region.offset + region.length <= min(at, len(data))}
 
 
 def test_a_file_that_ends_too_soon_is_told_apart_from_one_that_cannot_be_read(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a receipt says of a conversion, and that it is so."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ from blake3 import blake3
 
 from linen_nnx import ConversionOptions, LayerStacking, Receipt, Seal, convert, plan, verify
 from linen_nnx.convert.engine import files as engine_files
+from linen_nnx.convert.engine.buffers import Buffers
+from linen_nnx.convert.engine.tap import Tap
+from linen_nnx.convert.proof import observing
 from linen_nnx.convert.proof.covering import arrays_of, chunk_regions, level_folder
+from linen_nnx.convert.proof.hashing import Region, Short, digests
 from linen_nnx.convert.proof.receipts import read_receipt
 from linen_nnx.convert.store.location import Location, locate
 from linen_nnx.convert.store.orbax_source import open_item
@@ -126,8 +131,8 @@ def test_a_copy_that_goes_wrong_does_not_agree_with_its_receipt(
     source = save(linen(), tmp_path)
     copy = engine_files._copy
 
-    def careless(before: Path, after: Path) -> int:
-        size = copy(before, after)
+    def careless(before: Path, after: Path, tap: Tap, buffers: Buffers) -> int:
+        size = copy(before, after, tap, buffers)
         if "wo" in str(after):
             data = after.read_bytes()
             after.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -139,6 +144,24 @@ def test_a_copy_that_goes_wrong_does_not_agree_with_its_receipt(
     assert {problem.code for problem in problems} == {Code.DIGEST_MISMATCH}
     assert len(problems) == 9
     assert all("wo" in str(problem.path) for problem in problems)
+
+
+def test_a_data_file_that_is_copied_is_digested_on_the_way_and_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = save(linen(), tmp_path)
+    read_again: list[Region] = []
+
+    def told(regions: Sequence[Region], *rest: Any) -> dict[Region, str | Short]:
+        read_again.extend(regions)
+        return digests(regions, *rest)
+
+    monkeypatch.setattr(observing, "digests", told)
+    copied = convert(source, tmp_path / "copied", "nnx")
+    assert read_again == []
+    linked = convert(source, tmp_path / "linked", "nnx", effort=Effort(transfer=Transfer.LINK))
+    assert len(read_again) > 0
+    assert [entry.digests for entry in copied.entries] == [entry.digests for entry in linked.entries]
 
 
 def test_without_digests_nothing_of_an_array_is_read_and_verify_says_so(tmp_path: Path) -> None:

@@ -1,25 +1,45 @@
-"""Bring data files into the target: copied by the kernel, or hard-linked. The source is only read."""
+"""Bring data files into the target: copied, or hard-linked. The source is only read.
+
+A copy that someone watches goes through a buffer that stays in the core's cache, so that what is digested on
+the way is read once; any other is made by the kernel.
+"""
 
 import errno
+import fcntl
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from linen_nnx.convert.engine.buffers import Buffers
+from linen_nnx.convert.engine.tap import Tap, Watch
 from linen_nnx.schema.routing import Traffic, Transfer
 
-_AT_ONCE = 256 * 2**20
+_WINDOW = 2**19
+"""Bytes that are read and watched at a time."""
+_WRITE = 2**16
+"""Bytes that are written at a time. Linux takes memory in pieces as large as a write, and large ones are
+scarce: a machine that gives free memory back to its host must fetch them again, slower than it copies."""
+_STRETCH = 2**25
+"""Bytes of a copy that are handed to the disk at a time, while the next are copied."""
 _NO_COPY = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
 _NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP}
+_FICLONE = 0x40049409
+"""Of `linux/fs.h`: let two files share their blocks until one is written to (XFS, btrfs)."""
 
 
-def bring(files: Iterable[tuple[Path, Path]], transfer: Transfer, threads: int) -> Traffic:
-    """Put each first file at the place of the second."""
+def bring(files: Iterable[tuple[Path, Path]], transfer: Transfer, threads: int, tap: Tap) -> Traffic:
+    """Put each first file at the place of the second, the largest first; `tap` may watch what is copied."""
+    buffers = Buffers()
+    ordered = sorted(files, key=lambda pair: pair[0].stat().st_size, reverse=True)
     with ThreadPoolExecutor(threads) as pool:
-        return sum(pool.map(lambda pair: _bring(pair[0], pair[1], transfer), list(files)), Traffic())
+        return sum(
+            pool.map(lambda pair: _bring(pair[0], pair[1], transfer, tap, buffers), ordered), Traffic()
+        )
 
 
-def _bring(source: Path, target: Path, transfer: Transfer) -> Traffic:
+def _bring(source: Path, target: Path, transfer: Transfer, tap: Tap, buffers: Buffers) -> Traffic:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     # A link to a link would be one: the file itself is meant.
@@ -31,17 +51,27 @@ def _bring(source: Path, target: Path, transfer: Transfer) -> Traffic:
         except OSError as error:
             if error.errno not in _NO_LINK:
                 raise
-    return Traffic(copied=_copy(real, target), unlinked_files=int(transfer is Transfer.LINK))
+    copied = _copy(source, target, tap, buffers)
+    return Traffic(copied=copied, unlinked_files=int(transfer is Transfer.LINK))
 
 
-def _copy(source: Path, target: Path) -> int:
+def _copy(source: Path, target: Path, tap: Tap, buffers: Buffers) -> int:
     """How many bytes; durable when it returns."""
     reading = os.open(source, os.O_RDONLY)
     try:
         writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
             size = os.fstat(reading).st_size
-            _copy_bytes(reading, writing, size)
+            if not _cloned(reading, writing):
+                watch = tap.carried(source)
+                for start, stop in _stretches(size):
+                    if watch is None:
+                        _copy_within_kernel(reading, writing, start, stop)
+                    else:
+                        _copy_watched(reading, writing, start, stop, watch, buffers)
+                    if hasattr(os, "posix_fadvise"):
+                        # Starts writing to the disk now; what is not written yet stays in memory.
+                        os.posix_fadvise(writing, start, stop - start, os.POSIX_FADV_DONTNEED)
             os.fsync(writing)
             return size
         finally:
@@ -50,22 +80,48 @@ def _copy(source: Path, target: Path) -> int:
         os.close(reading)
 
 
-def _copy_bytes(reading: int, writing: int, size: int) -> None:
-    done = 0
+def _cloned(reading: int, writing: int) -> bool:
+    """Whether the filesystem lets both files share their blocks, so that there is nothing to copy."""
+    try:
+        return sys.platform == "linux" and fcntl.ioctl(writing, _FICLONE, reading) == 0
+    except OSError:
+        return False
+
+
+def _stretches(size: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, size, _STRETCH):
+        yield start, min(start + _STRETCH, size)
+
+
+def _copy_watched(reading: int, writing: int, start: int, stop: int, watch: Watch, buffers: Buffers) -> None:
+    window = buffers.get("window", _WINDOW)
+    while start < stop:
+        got = _not_short(os.preadv(reading, [window[: min(_WINDOW, stop - start)]], start))
+        watch.passed(window[:got])
+        left = window[:got]
+        while left:
+            done = os.pwrite(writing, left[:_WRITE], start)
+            left, start = left[done:], start + done
+
+
+def _copy_within_kernel(reading: int, writing: int, start: int, stop: int) -> None:
     within_kernel = hasattr(os, "copy_file_range")
-    while done < size:
-        wanted = min(_AT_ONCE, size - done)
+    while start < stop:
         try:
             if within_kernel:
-                got = os.copy_file_range(reading, writing, wanted, done, done)
+                got = os.copy_file_range(reading, writing, stop - start, start, start)
             else:
-                os.lseek(writing, done, os.SEEK_SET)
-                got = os.sendfile(writing, reading, done, wanted)
+                os.lseek(writing, start, os.SEEK_SET)
+                got = os.sendfile(writing, reading, start, stop - start)
         except OSError as error:
             if not within_kernel or error.errno not in _NO_COPY:
                 raise
             within_kernel = False
             continue
-        if got == 0:
-            raise OSError(errno.EIO, "the file became shorter while it was copied")
-        done += got
+        start += _not_short(got)
+
+
+def _not_short(got: int) -> int:
+    if got == 0:
+        raise OSError(errno.EIO, "the file became shorter while it was copied")
+    return got

@@ -26,7 +26,7 @@ def write_database(
     with closing(DataFileSink(folder, tap)) as sink:
         worked = run(work_of(settled.writes, items, effort), sink, effort, advance)
     files = [(source / name, folder / name) for source, name in settled.files]
-    brought = bring(files, effort.transfer, workers_of(effort))
+    brought = bring(files, effort.transfer, workers_of(effort), tap)
     references = dict(_references(settled.writes))
     values = {**sink.values, **references, **dict(_documents(settled.writes))}
     _drop_unused(folder, {value.file for value in values.values() if isinstance(value, Extent)})

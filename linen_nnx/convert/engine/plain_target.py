@@ -19,7 +19,7 @@ def write_folders(
 ) -> Traffic:
     """All arrays of an item, and what that moved."""
     worked = run(work_of(settled.writes, items, effort), FolderSink(folder, tap), effort, advance)
-    brought = bring(_files(settled, folder), effort.transfer, workers_of(effort))
+    brought = bring(_files(settled, folder), effort.transfer, workers_of(effort), tap)
     for write in settled.writes:
         if write.entry.array is not None:
             key, document = metadata_document(write.entry.array.zarr)

@@ -1,9 +1,18 @@
-"""Where a conversion can be watched: every chunk that the engine makes or moves passes here once."""
+"""Where a conversion can be watched: every chunk that the engine makes, moves or copies passes here once."""
 
+from pathlib import Path
 from typing import Protocol
 
 Data = bytes | memoryview
 """Bytes of a chunk; those of a `memoryview` are used again afterwards."""
+
+
+class Watch(Protocol):
+    """Sees a data file while it is copied."""
+
+    def passed(self, data: memoryview) -> None:
+        """The next bytes, front to back; `data` is used again afterwards."""
+        ...
 
 
 class Tap(Protocol):
@@ -17,6 +26,10 @@ class Tap(Protocol):
         """The elements of a chunk that was made of others, in C order; `data` is used again afterwards."""
         ...
 
+    def carried(self, file: Path) -> Watch | None:
+        """A data file of the source is about to be copied; None if its bytes need not be shown."""
+        ...
+
 
 class Untapped:
     """No one watches."""
@@ -26,3 +39,6 @@ class Untapped:
 
     def elements(self, key: str, data: memoryview) -> None:
         """Nothing."""
+
+    def carried(self, file: Path) -> None:
+        """Let the kernel copy."""

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
@@ -35,11 +35,16 @@ class Short:
     why: str
 
 
-def digest(data: bytes | memoryview) -> str:
-    """BLAKE3, in hexadecimal."""
+def hasher(data: bytes | memoryview = b"") -> Any:
+    """BLAKE3 of `data` and of what it is updated with. Imported when the first byte is hashed."""
     from blake3 import blake3
 
-    return blake3(data).hexdigest()
+    return blake3(data)
+
+
+def digest(data: bytes | memoryview) -> str:
+    """BLAKE3, in hexadecimal."""
+    return str(hasher(data).hexdigest())
 
 
 def part_digests(array: Any, part_shape: tuple[int, ...]) -> tuple[str, ...]:
@@ -74,6 +79,16 @@ def digests(
     return found
 
 
+def whole(found: Mapping[Region, str | Short]) -> dict[Region, str]:
+    """The digests, if every region is there. Raises `StorageError`."""
+    digests: dict[Region, str] = {}
+    for region, result in found.items():
+        if isinstance(result, Short):
+            raise StorageError(f"cannot read {region.file}: {result.why}")
+        digests[region] = result
+    return digests
+
+
 def _batches(regions: Sequence[Region]) -> Iterator[list[Region]]:
     batch: list[Region] = []
     nbytes = 0
@@ -104,14 +119,12 @@ def _batch(batch: list[Region], buffers: Buffers) -> dict[Region, str | Short]:
 
 
 def _digest(descriptor: int, region: Region, buffers: Buffers) -> str | Short:
-    from blake3 import blake3
-
-    hasher, window = blake3(), buffers.get("window", _WINDOW)
+    taking, window = hasher(), buffers.get("window", _WINDOW)
     at, end = region.offset, region.offset + region.length
     while at < end:
         got = os.preadv(descriptor, [window[: min(_WINDOW, end - at)]], at)
         if got == 0:
             return Short(f"it ends before byte {end}")
-        hasher.update(window[:got])
+        taking.update(window[:got])
         at += got
-    return hasher.hexdigest()
+    return str(taking.hexdigest())

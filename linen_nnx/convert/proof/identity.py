@@ -1,8 +1,7 @@
 """Which checkpoint a conversion read: its commit, and digests of its files of metadata."""
 
 from linen_nnx.convert.proof.covering import StoredFile, files_of
-from linen_nnx.convert.proof.hashing import Region
-from linen_nnx.convert.proof.measuring import hashed
+from linen_nnx.convert.proof.hashing import Region, digests, whole
 from linen_nnx.convert.proof.receipts import read_receipt
 from linen_nnx.convert.store.location import Location
 from linen_nnx.convert.store.metadata_files import parsed
@@ -26,7 +25,7 @@ def identity(location: Location) -> Identity:
     legacy = location.item.is_file()
     files = [file for file in files_of(location) if legacy or _is_metadata(file)]
     regions = {file: Region(file.file, 0, file.file.stat().st_size) for file in files}
-    found = hashed(list(regions.values()), None)
+    found = whole(digests(list(regions.values())))
     folders = {location.step or location.item, location.item}
     return Identity(
         path=str(location.step or location.item),

@@ -16,13 +16,12 @@ from linen_nnx.convert.proof.covering import (
     region_of,
     spans_outside,
 )
-from linen_nnx.convert.proof.hashing import Region, Short, digest, digests
+from linen_nnx.convert.proof.hashing import Region, digest, digests, whole
 from linen_nnx.convert.store.extents import Extent
 from linen_nnx.convert.store.location import Location
 from linen_nnx.convert.store.orbax_source import OrbaxItem
 from linen_nnx.convert.store.read import StoredArray
 from linen_nnx.schema.digest import FileDigest, Span, StoredChunks
-from linen_nnx.schema.errors import StorageError
 
 ChunkName = tuple[Path, str]
 """The folder of an item, and the key of a chunk in it."""
@@ -54,7 +53,7 @@ def measure(
         if isinstance(value, Extent) and (array.folder, key) not in known
     ]
     regions = [*unknown, *(region for spans in files.values() for region in spans)]
-    found = hashed(regions, workers, progress)
+    found = whole(digests(regions, workers, progress=progress))
     return Measured(
         {address: _stored(array, known, found) for address, array in arrays.items()},
         tuple(_file(file, spans, found) for file, spans in files.items()),
@@ -68,18 +67,8 @@ def measure_files(item: OrbaxItem, *, besides: Collection[Path] = ()) -> tuple[F
         file: [] if file.file in chunks else spans
         for file, spans in _files(item.location, (), besides).items()
     }
-    found = hashed([region for spans in files.values() for region in spans], None)
+    found = whole(digests([region for spans in files.values() for region in spans]))
     return tuple(_file(file, spans, found) for file, spans in files.items())
-
-
-def hashed(regions: list[Region], workers: int | None, progress: Progress | None = None) -> dict[Region, str]:
-    """The digest of each region. Raises `StorageError`."""
-    found: dict[Region, str] = {}
-    for region, result in digests(regions, workers, progress=progress).items():
-        if isinstance(result, Short):
-            raise StorageError(f"cannot read {region.file}: {result.why}")
-        found[region] = result
-    return found
 
 
 def _files(

@@ -1,11 +1,12 @@
 """Digests that are taken while a conversion runs: of what passes the engine, and of what stays as it is.
 
-Chunks that arrive with their data files are read from the source, not from the copy: so a copy that went
-wrong does not agree with the receipt.
+Chunks that arrive with their data files are digested as they are read from the source, not from the copy:
+so a copy that went wrong does not agree with the receipt.
 """
 
 import threading
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +17,12 @@ from linen_nnx.convert.engine.routes import Settled
 from linen_nnx.convert.engine.tap import Data
 from linen_nnx.convert.proof.covering import region_of
 from linen_nnx.convert.proof.custody import Custody
-from linen_nnx.convert.proof.hashing import Region, Short, digest, digests
+from linen_nnx.convert.proof.following import Follower
+from linen_nnx.convert.proof.hashing import Region, Short, digest, digests, whole
 from linen_nnx.convert.proof.measuring import ChunkName
 from linen_nnx.convert.store.extents import Extent
-from linen_nnx.schema.errors import CheckpointError, StorageError, raise_if
-from linen_nnx.schema.routing import Carriage
+from linen_nnx.schema.errors import CheckpointError, raise_if
+from linen_nnx.schema.routing import Carriage, Effort, Transfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,10 @@ class ItemTap:
 
     folder: Path
     taken: Taken
+    followed: Mapping[Path, Sequence[Region]]
+    """What is wanted of files that are copied."""
+    passed: dict[Region, str]
+    """Digests of that."""
 
     def stored(self, key: str, value: Data) -> None:
         """Digest a chunk as stored."""
@@ -46,25 +52,40 @@ class ItemTap:
         """Digest a chunk's elements."""
         self.taken.elements[self.folder, key] = digest(data)
 
+    def carried(self, file: Path) -> Follower | None:
+        """Digest a data file's chunks while it is copied, unless that is done."""
+        left = [region for region in self.followed.get(file, ()) if region not in self.passed]
+        return Follower(left, self.passed) if left else None
+
 
 class Observer:
     """Takes digests of the chunks that are carried over with their files, beside the work of the engine.
 
-    Of the sources' other chunks it takes those that their own receipts know, to hold them against these.
+    Of the sources' other chunks it takes those that their own receipts know, to hold them against these. What
+    the engine is going to copy is digested on the way, anything else is read.
     """
 
-    def __init__(self, items: Sequence[tuple[Path, Settled]], custody: Custody, workers: int | None) -> None:
+    def __init__(self, items: Sequence[tuple[Path, Settled]], custody: Custody, effort: Effort) -> None:
         """Begin to read the sources of `items`: target folder, and what goes into it."""
         self._taken = Taken()
         self._custody = custody
+        self._workers = effort.workers
         self._places: dict[Region, list[ChunkName]] = {}
+        carried: set[Path] = set()
         for folder, settled in items:
             self._carried(folder, settled)
             self._watched(settled)
+            carried.update(file / name for file, name in settled.files)
+        copied = carried if effort.transfer is Transfer.COPY else set()
+        self._followed: defaultdict[Path, list[Region]] = defaultdict(list)
+        at_once: list[Region] = []
+        for region in self._places:
+            (self._followed[region.file] if region.file in copied else at_once).append(region)
+        self._passed: dict[Region, str] = {}
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(1)
         self._reading: Future[dict[Region, str | Short]] = self._pool.submit(
-            digests, list(self._places), workers, self._stop
+            digests, at_once, self._workers, self._stop
         )
 
     def _carried(self, folder: Path, settled: Settled) -> None:
@@ -90,17 +111,17 @@ class Observer:
 
     def tap(self, folder: Path) -> ItemTap:
         """For the item at `folder`."""
-        return ItemTap(folder, self._taken)
+        return ItemTap(folder, self._taken, self._followed, self._passed)
 
     def result(self) -> Taken:
         """Wait for the rest. Raises `StorageError`, and `CheckpointError` where a source is damaged."""
-        digests: dict[Region, str] = {}
-        for region, found in self._reading.result().items():
-            if isinstance(found, Short):
-                raise StorageError(f"cannot read {region.file}: {found.why}")
-            digests[region] = found
+        read = self._reading.result()
+        # Of a file that was cloned nothing passed.
+        left = [region for region in self._places if region not in read and region not in self._passed]
+        taken = self._passed | whole(read | digests(left, self._workers, self._stop))
+        for region, found in taken.items():
             self._taken.stored.update(dict.fromkeys(self._places[region], found))
-        raise_if(self._custody.problems_of(digests), CheckpointError)
+        raise_if(self._custody.problems_of(taken), CheckpointError)
         return self._taken
 
     def __enter__(self) -> Self:

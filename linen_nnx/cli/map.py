@@ -21,6 +21,10 @@ def run(
         Path | None, typer.Option("--out", help="Write the rules into this file. [default: stdout]")
     ] = None,
     probe: opt.ProbeOption = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="Of an NNX source: the spec of its own model, which knows the classes."),
+    ] = None,
     accept: opt.AcceptOption = Accept.PROVED,
     step: opt.Step = None,
     item: opt.Item = None,
@@ -38,7 +42,7 @@ def run(
 
     render.step_taken(source, step, item)
     both = None if probe is None else probe_of(probe)
-    found = infer_rules(source, spec, accept, probe=both, step=step, item=item)
+    found = infer_rules(source, spec, accept, probe=both, model=model, step=step, item=item)
     if out is not None:
         out.write_text(written(found), encoding="utf-8")
     if as_json:

@@ -31,6 +31,8 @@ from linen_nnx.schema.spec import Kind, Spec, SpecLeaf
 from tests.pairs import layered, library, plain
 from tests.pairs.pair import By, Pair
 from tests.support.calls import assert_linear
+from tests.support.checkpoints import save_item
+from tests.support.command import run
 
 PAIRS = [*plain.PAIRS, *library.PAIRS, *layered.PAIRS]
 ENOUGH = {
@@ -276,16 +278,47 @@ def test_many_lists_are_not_too_many() -> None:
     assert {rule.evidence for rule in found.rules.rules} == {"unique", "indexed"}
 
 
-def test_from_nnx_to_linen_the_same_rules_are_found(tmp_path: Path) -> None:
-    """The classes of an NNX model are not on disk: what is proved is proved without them."""
-    pair = next(pair for pair in PAIRS if pair.name == "mlp")
+def backwards(pair: Pair, model: Spec | None, accept: Accept = Accept.PROVED) -> Inference:
+    """Of an NNX state and the spec of Linen's."""
     variables: Any = jax.eval_shape(lambda: pair.linen().init(jax.random.key(0), pair.inputs()))
-    linen = {"step": np.int32(1), **variables}
-    model = nnx.state(nnx.eval_shape(lambda: pair.nnx(nnx.Rngs(0))))
-    backwards = infer_rules({"model": model}, spec_of(linen))
-    forwards = of_pair(pair, Accept.PROVED)
-    assert backwards.problems == ()
-    assert backwards.rules.rules == forwards.rules.rules
+    state = nnx.state(nnx.eval_shape(lambda: pair.nnx(nnx.Rngs(0))))
+    linen = {"step": np.int32(1), "params": variables}
+    return infer_rules({"model": state}, spec_of(linen), accept, model=model)
+
+
+def test_from_nnx_to_linen_what_is_proved_is_proved_without_classes() -> None:
+    """They are not on disk."""
+    pair = next(pair for pair in PAIRS if pair.name == "mlp")
+    found = backwards(pair, None)
+    assert found.problems == ()
+    assert found.rules.rules == of_pair(pair, Accept.PROVED).rules.rules
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=str)
+def test_from_nnx_to_linen_the_spec_of_the_model_gives_the_very_rules_of_the_way_there(pair: Pair) -> None:
+    model = spec_of(lambda: pair.nnx(nnx.Rngs(0)))
+    assert backwards(pair, model) == of_pair(pair, Accept.PROVED)
+
+
+def test_the_command_takes_the_spec_of_the_source_s_own_model(tmp_path: Path) -> None:
+    pair = next(pair for pair in PAIRS if pair.name == "scan1_to_vmap0")
+    save_item({"model": nnx.state(pair.nnx(nnx.Rngs(0)), nnx.Param)}, tmp_path / "nnx")
+    variables: Any = jax.eval_shape(lambda: pair.linen().init(jax.random.key(0), pair.inputs()))
+    (tmp_path / "linen.json").write_text(spec_of({"step": np.int32(1), **variables}).model_dump_json())
+    (tmp_path / "nnx.json").write_text(spec_of(lambda: pair.nnx(nnx.Rngs(0))).model_dump_json())
+    asked = ("map", tmp_path / "nnx", "--spec", tmp_path / "linen.json", "--out", tmp_path / "rules.toml")
+    assert run(*asked) == 1
+    assert run(*asked, "--model", tmp_path / "nnx.json") == 0
+    target = (tmp_path / "nnx", tmp_path / "linen")
+    assert run("convert", *target, "--rules", tmp_path / "rules.toml", "--inverse") == 0
+
+
+def test_without_classes_what_is_not_found_says_who_knows_them() -> None:
+    pair = next(pair for pair in PAIRS if pair.name == "list_to_vmap")
+    assert "--model" in (backwards(pair, None).problems[0].hint or "")
+    with pytest.raises(ConversionError) as refused:
+        backwards(pair, spec_of(lambda: PAIRS[0].nnx(nnx.Rngs(0))))
+    assert {problem.code for problem in refused.value.problems} == {Code.NO_SPEC}
 
 
 # The file

@@ -292,3 +292,13 @@ def test_no_model_given_is_changed() -> None:
     state = {"step": jnp.int32(0), **variables}
     infer_rules(state, spec_of(model), probe=Probe(pair.linen(), model, pair.inputs()))
     assert distance(before, nnx.state(model, nnx.Param)) == 0.0
+
+
+@pytest.mark.parametrize("name", ["cnn_bn_dropout", "lstm_plain_to_opt", "custom_variable"])
+def test_from_nnx_to_linen_a_probe_gives_the_rules_of_the_way_there(name: str) -> None:
+    pair = next(pair for pair in PAIRS if pair.name == name)
+    variables: Any = jax.eval_shape(lambda: pair.linen().init(jax.random.key(0), pair.inputs()))
+    state = nnx.state(nnx.eval_shape(lambda: pair.nnx(nnx.Rngs(0))))
+    probe = Probe(pair.linen(), lambda: pair.nnx(nnx.Rngs(0)), pair.inputs())
+    found = infer_rules({"model": state}, spec_of({"step": jnp.int32(0), "params": variables}), probe=probe)
+    assert found == probed(pair.linen, pair.nnx, pair.inputs())

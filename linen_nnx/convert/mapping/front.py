@@ -24,6 +24,7 @@ def infer_rules(
     accept: Accept | str = Accept.PROVED,
     *,
     probe: "Probe | None" = None,
+    model: Spec | Path | str | None = None,
     step: int | None = None,
     item: str | None = None,
 ) -> Inference:
@@ -32,7 +33,8 @@ def infer_rules(
     `source` is a checkpoint (a path) or a live tree, `spec` a `Spec` or the file of one. What is not proved,
     and not accepted, is a candidate: `problems` say so, and no conversion follows it. With a `Probe` both
     models are run to settle what structure leaves open, and what they do not compute alike by is no proof;
-    that needs flax. Raises `CheckpointError`, `LayoutError`, `SpecError`, `ConversionError`.
+    that needs flax. `model` is the spec of the NNX model that an NNX source is of: it knows the classes,
+    which no checkpoint tells. Raises `CheckpointError`, `LayoutError`, `SpecError`, `ConversionError`.
     """
     if isinstance(source, str | Path):
         opened = open_item(locate(Path(source), step, item))
@@ -40,4 +42,5 @@ def infer_rules(
         lifted = lift_source(opened)
     else:
         lifted = lift_source(MemorySource(source))
-    return inferred(lifted, spec if isinstance(spec, Spec) else read_spec(spec), Accept(accept), probe)
+    own = model if model is None or isinstance(model, Spec) else read_spec(model)
+    return inferred(lifted, spec if isinstance(spec, Spec) else read_spec(spec), Accept(accept), probe, own)

@@ -1,6 +1,6 @@
 """A `Runner` for inference: draws the values, and takes them from the one model to the other by rules."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,12 @@ from linen_nnx.convert.passes.rename import RenamePass
 from linen_nnx.convert.probing.models import LinenModel, NnxModel
 from linen_nnx.convert.probing.probe import Probe
 from linen_nnx.convert.probing.values import drawn
+from linen_nnx.convert.spec.against import unlike
 from linen_nnx.schema.array import ArraySpec, ArrayValue
 from linen_nnx.schema.errors import ConversionError, raise_if
 from linen_nnx.schema.ir import Slot, TrainState, Variable, address
 from linen_nnx.schema.ops import Op, Origin
 from linen_nnx.schema.path import KeyPath
-from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.rules import Rule, Rules
 
 
@@ -38,9 +38,9 @@ class Models:
             if path in nnx or path not in self._nnx.constants
         }
         problems = [
-            *_unlike("the Linen module", {address(s): v for s, v in linen.items()},
+            *unlike("the Linen module of the probe", {address(s): v for s, v in linen.items()},
                      {address(s): v for s, v in self._linen.specs.items()}),
-            *_unlike("the NNX model", nnx, own),
+            *unlike("the NNX model of the probe", nnx, own),
         ]  # fmt: skip
         raise_if(problems, ConversionError)
         self._specs, self._targets = dict(linen), dict(nnx)
@@ -88,16 +88,3 @@ class Models:
 
 def _at(slot: Slot) -> KeyPath:
     return KeyPath.of(slot.collection, *slot.path.names)
-
-
-def _unlike(
-    what: str, wanted: Mapping[KeyPath, ArraySpec], found: Mapping[KeyPath, ArraySpec]
-) -> Iterator[Problem]:
-    hint = "probe with the models that the checkpoint and the spec are of"
-    for path in sorted({*wanted, *found}, key=KeyPath.natural):
-        if wanted.get(path) != found.get(path):
-            expected, has = wanted.get(path, "no such variable"), found.get(path, "none")
-            yield Problem(
-                code=Code.NO_SPEC, path=path, expected=str(expected), found=f"{has} in {what} of the probe",
-                hint=hint,
-            )  # fmt: skip

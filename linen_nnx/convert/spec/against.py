@@ -1,6 +1,6 @@
 """Hold a checkpoint against an expected train state: missing, unexpected, shape, dtype, all at once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from linen_nnx.convert.layouts import Lifted, on_disk
@@ -138,3 +138,19 @@ def _step(found: Lifted, spec: Spec) -> list[Problem]:
             found="nothing" if missing else "a step",
         )
     ]
+
+
+def unlike(
+    what: str, wanted: Mapping[KeyPath, ArraySpec], found: Mapping[KeyPath, ArraySpec]
+) -> Iterator[Problem]:
+    """Every variable of a checkpoint that a model, which should be its own, has otherwise."""
+    for path in sorted({*wanted, *found}, key=KeyPath.natural):
+        if wanted.get(path) != found.get(path):
+            expected, has = wanted.get(path, "no such variable"), found.get(path, "none")
+            yield Problem(
+                code=Code.NO_SPEC,
+                path=path,
+                expected=str(expected),
+                found=f"{has} in {what}",
+                hint="give the models that the checkpoint and the spec are of",
+            )

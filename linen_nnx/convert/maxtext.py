@@ -9,9 +9,10 @@ from linen_nnx.convert.variables import BATCH_STATS, classify, classify_aux
 from linen_nnx.schema.array import ArrayValue, EmptyValue
 from linen_nnx.schema.ir import PARAMS, REFERENCE, RNGS, OptimizerLeaf, Slot, TrainState, Variable, is_field
 from linen_nnx.schema.layout import Form, Layout
-from linen_nnx.schema.maxtext import AUX_BASE, OPT_STATE, PARAMS_BASE, STEP, WRAPPED_FIELDS, MaxtextTrainState
+from linen_nnx.schema.maxtext import AUX_BASE, OPT_STATE, PARAMS_BASE, WRAPPED_FIELDS, MaxtextTrainState
 from linen_nnx.schema.ops import Origin
 from linen_nnx.schema.path import ROOT, KeyPath, SequenceKey
+from linen_nnx.schema.placed import STEP
 from linen_nnx.schema.plan import Write
 
 

@@ -11,63 +11,34 @@ inner_state                a whole train state, Linen's or MaxText's, in which E
 Between June and August 2026 NNX runs saved `params/params` and `step` alone: that is an ordinary Linen state.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
 
 from linen_nnx.schema.array import ArrayValue
-from linen_nnx.schema.inventory import Entry, Inventory
+from linen_nnx.schema.inventory import Entry
 from linen_nnx.schema.ops import logical_rank, taken_spec
 from linen_nnx.schema.path import ROOT, KeyPath
+from linen_nnx.schema.placed import STEP, PlacedState
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.wire import WireState, Wrapped, joined, leaf_at, step_problems
+from linen_nnx.schema.wire import step_problems
 
-STEP = ROOT / "step"
 PARAMS = ROOT / "params"
 INNER = ROOT / "inner_state"
 OUTER_OPT_STATE = ROOT / "outer_opt_state"
 
 
-class DilocoTrainState(WireState):
+class DilocoTrainState(PlacedState):
     """A DiLoCo train state on disk; `inner` is relative to `inner_state`."""
 
+    places: ClassVar[Mapping[str, KeyPath]] = {
+        "params": PARAMS,
+        "outer_opt_state": OUTER_OPT_STATE,
+        "inner": INNER,
+    }
     layout: Literal["diloco"] = "diloco"
-    step: ArrayValue | None = None
     params: tuple[Entry, ...]
     outer_opt_state: tuple[Entry, ...] = ()
     inner: tuple[Entry, ...]
-
-    @classmethod
-    def known(cls) -> Sequence[KeyPath]:
-        """The four fields of a `DiLoCoTrainState`."""
-        return (STEP, PARAMS, OUTER_OPT_STATE, INNER)
-
-    @classmethod
-    def step_path(cls) -> KeyPath | None:
-        """Where the outer step stands."""
-        return STEP
-
-    @classmethod
-    def read(cls, inventory: Inventory, wrapped: Wrapped | None = None) -> Self:
-        """Sort the entries into the fields. No leaf stands in a wrapper."""
-        del wrapped
-        return cls(
-            step=leaf_at(inventory, STEP),
-            params=inventory.below(PARAMS),
-            outer_opt_state=inventory.below(OUTER_OPT_STATE),
-            inner=inventory.below(INNER),
-        )
-
-    def inventory(self) -> Inventory:
-        """The same state as entries."""
-        step = () if self.step is None else (Entry(path=STEP, value=self.step),)
-        return Inventory.of(
-            [
-                *step,
-                *joined(PARAMS, self.params),
-                *joined(OUTER_OPT_STATE, self.outer_opt_state),
-                *joined(INNER, self.inner),
-            ]
-        )
 
     @property
     def replicas(self) -> int | None:

@@ -11,16 +11,15 @@ nnx_aux/model/<path>       every other persistent variable: RngState, BatchStat,
 Runs of May to July 2026 have no `nnx_aux`, and name unscanned layers `layers/3` instead of `layers_3`.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
 
-from linen_nnx.schema.array import ArrayValue
-from linen_nnx.schema.inventory import Entry, Inventory
+from linen_nnx.schema.inventory import Entry
 from linen_nnx.schema.path import ROOT, KeyPath, SequenceKey
+from linen_nnx.schema.placed import STEP, PlacedState
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.wire import WireState, Wrapped, joined, leaf_at, step_problems, unnamed
+from linen_nnx.schema.wire import step_problems, unnamed
 
-STEP = ROOT / "step"
 OPT_STATE = ROOT / "opt_state"
 PARAMS_BASE = KeyPath.of("params", "params")
 AUX_BASE = KeyPath.of("nnx_aux", "model")
@@ -28,47 +27,14 @@ WRAPPED_FIELDS = frozenset({"mu", "nu"})
 """The fields of a top-level optimizer entry that MaxText puts under `params`; it goes by these names."""
 
 
-class MaxtextTrainState(WireState):
+class MaxtextTrainState(PlacedState):
     """A Linen-shaped train state of an NNX run."""
 
+    places: ClassVar[Mapping[str, KeyPath]] = {"params": PARAMS_BASE, "opt_state": OPT_STATE, "aux": AUX_BASE}
     layout: Literal["maxtext"] = "maxtext"
-    step: ArrayValue | None = None
     params: tuple[Entry, ...]
     aux: tuple[Entry, ...] = ()
     opt_state: tuple[Entry, ...] = ()
-
-    @classmethod
-    def known(cls) -> Sequence[KeyPath]:
-        """Linen's three, and the variables that are no parameters."""
-        return (STEP, PARAMS_BASE, OPT_STATE, AUX_BASE)
-
-    @classmethod
-    def step_path(cls) -> KeyPath | None:
-        """Where the step stands."""
-        return STEP
-
-    @classmethod
-    def read(cls, inventory: Inventory, wrapped: Wrapped | None = None) -> Self:
-        """Sort the entries into the fields. No leaf of this layout stands in a wrapper."""
-        del wrapped
-        return cls(
-            step=leaf_at(inventory, STEP),
-            params=inventory.below(PARAMS_BASE),
-            aux=inventory.below(AUX_BASE),
-            opt_state=inventory.below(OPT_STATE),
-        )
-
-    def inventory(self) -> Inventory:
-        """The same state as entries."""
-        step = () if self.step is None else (Entry(path=STEP, value=self.step),)
-        return Inventory.of(
-            [
-                *step,
-                *joined(PARAMS_BASE, self.params),
-                *joined(OPT_STATE, self.opt_state),
-                *joined(AUX_BASE, self.aux),
-            ]
-        )
 
     def check(self) -> list[Problem]:
         """Every broken invariant of the layout."""

@@ -405,6 +405,7 @@ EFFORTS = st.builds(
     workers=st.none() | st.integers(1, 99),
     memory=st.integers(1, 2**50),
 )
+TRAFFIC = st.builds(routing.Traffic, **dict.fromkeys(routing.Traffic.model_fields, COUNTS))
 RECEIPTS = st.builds(
     Receipt,
     tool=VERSIONS,
@@ -418,6 +419,7 @@ RECEIPTS = st.builds(
     effort=EFFORTS,
     nbytes=COUNTS,
     times=TIMES,
+    traffic=TRAFFIC,
     plan_digest=TEXTS,
     drops=tuples_of(DROPS),
     notes=tuples_of(NOTES),
@@ -572,6 +574,7 @@ CASES: dict[type[Any], st.SearchStrategy[Any]] = {
     Sealed: SEALED,
     Identity: IDENTITIES,
     Times: TIMES,
+    routing.Traffic: TRAFFIC,
     FileDigest: FILE_DIGESTS,
     Span: SPANS,
     StoredChunks: STORED_CHUNKS,

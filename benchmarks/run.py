@@ -1,6 +1,7 @@
 """Run the benchmarks: whole processes, interleaved, medians; `--write` puts all into the manual."""
 
 import argparse
+import compileall
 import os
 import platform
 import shutil
@@ -27,6 +28,7 @@ from benchmarks.verifying import table as table_of_readings
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 PLOT = PAGE.with_name("performance.svg")
 DTYPES = ("float32", "bfloat16")
+PACKAGE = Path(__file__).parent.parent / "linen_nnx"
 START, END = "<!-- results -->", "<!-- end of results -->"
 BASE = "cp -r, sync"
 _COPY = 'cp -r "$1" "$2" && find "$2" -type f -print0 | xargs -0 sync'
@@ -232,6 +234,8 @@ def main() -> None:
     cases: Sequence[Case] = QUICK if given.quick else FULL if given.full else USUAL
     if given.gigabytes:
         cases = [replace(case, form=replace(case.form, gigabytes=given.gigabytes)) for case in cases]
+    # As an installer leaves it: no run of a user compiles the sources.
+    compileall.compile_dir(PACKAGE, quiet=1)
     lines: list[str] = []
     ratios: dict[str, dict[str, float]] = {}
     for case in cases:

@@ -1031,6 +1031,20 @@ def test_the_program_runs_in_a_process_of_its_own(made: Made, tmp_path: Path) ->
     assert (done.returncode, json.loads(done.stdout)) == (0, {"problems": []})
 
 
+def test_all_that_is_said_leaves_the_process_before_it_ends(made: Made, run: Run) -> None:
+    assert process("plan", made.stacked, "--json").stdout == run("plan", made.stacked, "--json").out
+
+
+def test_a_reader_that_is_gone_ends_the_process_without_a_traceback(made: Made) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    line = [sys.executable, "-m", "linen_nnx.cli.main", "plan", str(made.stacked)]
+    done = subprocess.run(line, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"), [("inspect none", 1), ("inspect", 2), (f"inspect {'x' * 300}", 3)]
 )

@@ -4,12 +4,16 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from linen_nnx.convert.engine.journal import REPLACED, claim, clear_replaced, sweep
 from linen_nnx.schema.errors import ConversionError, StorageError
 from linen_nnx.schema.problem import Code, Problem
+
+_SYNCS = 8
+"""Files that are made durable at once: a filesystem writes its journal for all that wait for it."""
 
 
 def target_problems(source: Path, target: Path, *, overwrite: bool) -> list[Problem]:
@@ -89,11 +93,11 @@ def _rename(folder: Path, target: Path, *, overwrite: bool) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Files first, then the folders that name them."""
-    for base, _, files in os.walk(folder, topdown=False):
-        for name in files:
-            _sync_one(Path(base) / name)
-        _sync_one(Path(base))
+    """Files and the folders that name them, all at once: only the rename must come after."""
+    paths = [Path(base, name) for base, _, files in os.walk(folder) for name in (*files, "")]
+    with ThreadPoolExecutor(_SYNCS) as pool:
+        for _ in pool.map(_sync_one, paths):
+            pass
 
 
 def _sync_one(path: Path) -> None:

@@ -103,16 +103,26 @@ def form_of_linen(state: LinenTrainState, lifted: TrainState) -> Form:
 
 def _odd_moments(state: LinenTrainState, lifted: TrainState) -> tuple[KeyPath, ...]:
     boxed = set(state.boxed)
-    odd = set()
+    odd, averages = set(), _averages_of_all(lifted)
     for item in lifted.optimizer:
-        if item.mirrors is None or is_field(item):
+        if item.mirrors is None:
             continue
         (path,) = (ref.path for ref in refs(item.leaf.op))
         bare = path[:-1] if path[:-1] in boxed else path
-        levels = len(bare) - len(OPT_STATE) - len(item.at) - len(item.mirrors.path)
-        if levels != int(state.nested_params):
+        levels = len(bare) - len(_optimizer_place(item)) - len(item.mirrors.path)
+        usual = item.at in averages if is_field(item) else state.nested_params
+        if levels != int(usual):
             odd.add(item.at)
     return tuple(sorted(odd, key=KeyPath.natural))
+
+
+def _averages_of_all(state: TrainState) -> set[KeyPath]:
+    """Fields that mirror more than parameters: the collections of what they mirror stand in them."""
+    return {
+        item.at
+        for item in state.optimizer
+        if is_field(item) and item.mirrors is not None and item.mirrors.collection != PARAMS
+    }
 
 
 def linen_holds(item: Variable | OptimizerLeaf, form: Form) -> bool:
@@ -128,7 +138,7 @@ def linen_holds(item: Variable | OptimizerLeaf, form: Form) -> bool:
 
 def lower_linen(state: TrainState, form: Form) -> Iterator[Write]:
     """To entries on disk, without boxes."""
-    odd = set(form.odd_moments)
+    odd, averages = set(form.odd_moments), _averages_of_all(state)
     if state.step is not None:
         yield Write(target=STEP, value=state.step.value, op=state.step.op)
     for variable in state.variables:
@@ -137,7 +147,8 @@ def lower_linen(state: TrainState, form: Form) -> Iterator[Write]:
     for item in state.optimizer:
         target = _optimizer_place(item)
         if item.mirrors is not None:
-            levels = not is_field(item) and form.nested_params != (item.at in odd)
+            usual = item.at in averages if is_field(item) else form.nested_params
+            levels = usual != (item.at in odd)
             target = (target / item.mirrors.collection if levels else target) + item.mirrors.path
         yield Write(target=target, value=item.leaf.value, op=item.leaf.op)
 

@@ -7,7 +7,16 @@ from linen_nnx.convert.lifting import Where, copied, lift_optimizer, lift_variab
 from linen_nnx.convert.variables import classify
 from linen_nnx.schema.array import ArrayValue, EmptyValue
 from linen_nnx.schema.inventory import Inventory
-from linen_nnx.schema.ir import PARAMS, REFERENCE, OptimizerLeaf, Slot, TrainState, Variable, is_field
+from linen_nnx.schema.ir import (
+    AVERAGE,
+    PARAMS,
+    REFERENCE,
+    OptimizerLeaf,
+    Slot,
+    TrainState,
+    Variable,
+    is_field,
+)
 from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.nnx import BASE, NnxShaped, Roots
 from linen_nnx.schema.ops import Origin, refs
@@ -48,13 +57,22 @@ def lift_nnx(
     step = None
     if state.step is not None:
         step = copied(state.step, _on_disk(inventory, roots.step)(ROOT), origin)
+    average = _average(state, _on_disk(inventory, roots.average), origin)
     lifted = TrainState(
         step=step,
         variables=(*variables, *reference),
-        optimizer=tuple(_routed(item, collections, state) for item in optimizer),
+        optimizer=tuple(_routed(item, collections, state) for item in (*optimizer, *average)),
         groups=recognise(variables),
     )
     return lifted, classified.notes
+
+
+def _average(state: NnxShaped, where: Where, origin: Origin) -> Iterator[OptimizerLeaf]:
+    """What `nnx.EMA` keeps of the variables, each of which it mirrors."""
+    for entry in state.average:
+        slot = Slot(collection=PARAMS, path=entry.path)
+        leaf = copied(entry.value, where(entry.path), origin)
+        yield OptimizerLeaf(at=KeyPath((AVERAGE,)), mirrors=slot, leaf=leaf)
 
 
 def _slot(state: NnxShaped, collection: str, path: KeyPath) -> Slot:
@@ -94,7 +112,8 @@ def nnx_holds(item: Variable | OptimizerLeaf, roots: Roots, form: Form) -> bool:
     if isinstance(item, Variable):
         return item.slot.collection != REFERENCE or roots.reference is not None
     if is_field(item):
-        return False
+        mirrors = item.mirrors is not None and not isinstance(item.leaf.value, EmptyValue)
+        return roots.average is not None and item.at.keys == (AVERAGE,) and mirrors
     if item.mirrors is None:
         return item.at in form.empties or not isinstance(item.leaf.value, EmptyValue)
     return item.mirrors.collection == PARAMS
@@ -114,6 +133,8 @@ def lower_nnx(state: TrainState, form: Form, roots: Roots) -> Iterator[Write]:
     for item in state.optimizer:
         path = digits(item.at) + (ROOT if item.mirrors is None else below + item.mirrors.path)
         target = (roots.opt_state or ROOT) + path
+        if is_field(item) and roots.average is not None:
+            target = roots.average + path[1:]
         yield Write(target=target, value=item.leaf.value, op=item.leaf.op)
 
 

@@ -58,11 +58,10 @@ def _rule(form: Form) -> Callable[[KeyPath], bool]:
             roots = nnx_roots(form.layout)
         case _:
             return lambda path: False
-    bases = [root for root in (roots.model, roots.reference) if root is not None]
     of_model, of_others = (
         form.leaves is not None and form.leaves.wraps(model=model, mixed=False) for model in (True, False)
     )
-    return lambda path: of_model if any(path.startswith(base) for base in bases) else of_others
+    return lambda path: of_model if any(path.startswith(base) for base in roots.models) else of_others
 
 
 def _ended(write: Write, wrapped: bool) -> Write:

@@ -116,6 +116,8 @@ def read_address(path: KeyPath) -> Slot | tuple[KeyPath, Slot | None] | None:
     return path[1:end], Slot(collection=path.names[end + 1], path=path[end + 2 :])
 
 
+AVERAGE = AttributeKey("ema")
+"""Begins the place of the average of the parameters that `nnx.EMA` keeps; in Linen a field of that name."""
 BESIDE = AttributeKey("beside")
 """Begins the place of what stands beside a state that has a key of its own, such as a configuration."""
 

@@ -105,7 +105,7 @@ class Form(Model):
     """Linen: collections in a field of their own, beside `params`."""
     odd_moments: tuple[KeyPath, ...] = ()
     """Linen: moment trees without the collection's level where the parameters have it, or with it where they
-    have not; by their places in the optimizer state."""
+    have not, and averages with it; by their places in the optimizer state."""
     wrapped: tuple[KeyPath, ...] = ()
     """Leaves under a last key `value`, by their paths without it, where `leaves` does not tell: those of
     mixed NNX leaves, and those that stand in a flax box in a Linen state."""

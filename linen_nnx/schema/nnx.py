@@ -3,6 +3,7 @@
 ```
 nnx      model/<path>          every Variable type mixed: Param, RngState, BatchStat, …
          reference_model/<path>  the frozen weights of a DPO run (until June 2026)
+         ema/params/<path>     an average of the variables, as `nnx.EMA` keeps it beside a model
          optimizer/step        uint32[]
          optimizer/opt_state   optax: tuples are dicts of digits, empty states are absent: 0/mu/<path>
 tunix    two items of a step: model_params/<path> and optimizer_state/{step,opt_state}
@@ -39,12 +40,22 @@ MODEL_PARAMS, OPTIMIZER_STATE = "model_params", "optimizer_state"
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """Where the model, the fields of `nnx.Optimizer` and a reference model stand, as far as there are any."""
+    """Where the model and what belongs to it stand, as far as there is any of it.
+
+    The fields of `nnx.Optimizer`, a reference model, the average of `nnx.EMA`.
+    """
 
     model: KeyPath
     step: KeyPath | None = None
     opt_state: KeyPath | None = None
     reference: KeyPath | None = None
+    average: KeyPath | None = None
+
+    @property
+    def models(self) -> Sequence[KeyPath]:
+        """What holds variables of the model, whose leaves are wrapped as the model's are."""
+        found = (self.model, self.reference, self.average)
+        return [root for root in found if root is not None]
 
 
 class NnxShaped(WireState):
@@ -57,14 +68,15 @@ class NnxShaped(WireState):
     step: ArrayValue | None = None
     opt_state: tuple[Entry, ...] = ()
     reference: tuple[Entry, ...] = ()
+    average: tuple[Entry, ...] = ()
     wrapped: tuple[KeyPath, ...] = ()
     """Of mixed leaves, those under `value`, by their whole paths without it."""
 
     @classmethod
     def known(cls) -> Sequence[KeyPath]:
-        """The model, the two fields of `nnx.Optimizer`, a reference model."""
+        """The model, the two fields of `nnx.Optimizer`, a reference model, an average."""
         roots = cls.roots
-        found = (roots.model, roots.step, roots.opt_state, roots.reference)
+        found = (roots.model, roots.step, roots.opt_state, roots.reference, roots.average)
         return [root for root in found if root is not None]
 
     @classmethod
@@ -76,18 +88,19 @@ class NnxShaped(WireState):
     def read(cls, inventory: Inventory, wrapped: Wrapped | None = None) -> Self:
         """Sort the entries into the fields, without their last key `value`."""
         roots = cls.roots
-        model, reference, opt_state = (
-            _Part.below(inventory, root, wrapped) for root in (roots.model, roots.reference, roots.opt_state)
+        model, reference, average, opt_state = (
+            _Part.below(inventory, root, wrapped)
+            for root in (roots.model, roots.reference, roots.average, roots.opt_state)
         )
         in_step = None if roots.step is None else leaf_at(inventory, roots.step / VALUE)
         step = None if roots.step is None or in_step is not None else leaf_at(inventory, roots.step)
         signs = [*opt_state.signs]
         if roots.step is not None and (in_step is not None or step is not None):
             signs.append(in_step is not None)
-        leaves = _leaf_form([*model.signs, *reference.signs], signs)
+        leaves = _leaf_form([*model.signs, *reference.signs, *average.signs], signs)
         ends: list[KeyPath] = []
         if leaves is Leaves.MIXED:
-            ends = [*model.ends, *reference.ends, *opt_state.ends]
+            ends = [*model.ends, *reference.ends, *average.ends, *opt_state.ends]
             ends += [roots.step] if roots.step is not None and in_step is not None else []
         return cls(
             leaves=leaves,
@@ -95,6 +108,7 @@ class NnxShaped(WireState):
             step=step if in_step is None else in_step,
             opt_state=opt_state.bare,
             reference=reference.bare,
+            average=average.bare,
             wrapped=tuple(sorted(ends, key=KeyPath.natural)),
         )
 
@@ -109,6 +123,8 @@ class NnxShaped(WireState):
         entries = [*joined(roots.model, self.model)]
         if roots.reference is not None:
             entries += joined(roots.reference, self.reference)
+        if roots.average is not None:
+            entries += joined(roots.average, self.average)
         of_model = len(entries)
         if self.step is not None and roots.step is not None:
             entries.append(Entry(path=roots.step, value=self.step))
@@ -125,6 +141,8 @@ class NnxShaped(WireState):
         leaves = [*unnamed(self.roots.model, self.model)]
         if self.roots.reference is not None:
             leaves += unnamed(self.roots.reference, self.reference)
+        if self.roots.average is not None:
+            leaves += unnamed(self.roots.average, self.average)
         return [*step, *self._no_model(), *leaves, *self._sequences()]
 
     def _no_model(self) -> Iterator[Problem]:
@@ -160,6 +178,7 @@ class NnxTrainState(NnxShaped):
         step=ROOT / "optimizer" / "step",
         opt_state=ROOT / "optimizer" / "opt_state",
         reference=ROOT / "reference_model",
+        average=ROOT / "ema" / "params",
     )
     layout: Literal["nnx"] = "nnx"
 

@@ -236,13 +236,22 @@ class Keep(Model):
     """The target's own: on disk the template's, live the model's."""
 
 
+class Mirroring(Model):
+    """A field of the Linen state that mirrors the parameters, such as an average: it follows their rules."""
+
+    mirror: Literal["params"]
+    to: Literal["ema/params"]
+    """Where NNX has it: what `nnx.EMA` keeps, saved beside the model as `ema`."""
+
+
 class Rules(Model):
     """A rules file."""
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
 
     version: Literal[1] = 1
-    collections: dict[str, str] = Field(default={})
-    """The Variable type, or its base, of each Linen collection, where its name does not tell."""
+    collections: dict[str, str | Mirroring] = Field(default={})
+    """The Variable type, or its base, of each Linen collection, where its name does not tell; or what it
+    mirrors."""
     rules: Annotated[tuple[Rule, ...], Field(alias="rule")] = ()
     keep: tuple[Keep, ...] = ()

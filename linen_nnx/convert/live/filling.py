@@ -7,6 +7,7 @@ from linen_nnx.convert.live.places import Place, places, update
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.errors import ConversionError, raise_if
 from linen_nnx.schema.live import Left, LiveReceipt
+from linen_nnx.schema.nnx import NnxTrainState
 from linen_nnx.schema.path import ROOT, KeyPath
 from linen_nnx.schema.plan import Plan, Write
 from linen_nnx.schema.problem import Code, Problem, near
@@ -114,7 +115,10 @@ def _surplus(
             found=str(write.value),
         )
         for path, write in writes.items()
-        if path not in where and not _is_stream(write) and (optimizer is not None or not _of_optimizer(path))
+        if path not in where
+        and not _is_stream(write)
+        and not _of_average(path)
+        and (optimizer is not None or not _of_optimizer(path))
     ]
 
 
@@ -123,14 +127,20 @@ def _is_stream(write: Write) -> bool:
     return keyed or "rngs" in write.target.names
 
 
+def _of_average(path: KeyPath) -> bool:
+    average = NnxTrainState.roots.average
+    return average is not None and path.startswith(average)
+
+
 def _of_optimizer(path: KeyPath) -> bool:
     return path.startswith(ROOT / "optimizer")
 
 
 def _not_asked_for(writes: Mapping[KeyPath, Write], optimizer: Any) -> list[Left]:
+    averages = [Left(path=p, reason="an average, of no live object") for p in writes if _of_average(p)]
     if optimizer is not None:
-        return []
-    return [Left(path=p, reason="no optimizer was given") for p in writes if _of_optimizer(p)]
+        return averages
+    return [Left(path=p, reason="no optimizer was given") for p in writes if _of_optimizer(p)] + averages
 
 
 def _streams_left(

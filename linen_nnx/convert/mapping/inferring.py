@@ -17,7 +17,7 @@ from linen_nnx.schema.options import Accept
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.rule_text import glob
-from linen_nnx.schema.rules import Keep, Rule, Rules
+from linen_nnx.schema.rules import Keep, Mirroring, Rule, Rules
 from linen_nnx.schema.spec import Kind, SpecLeaf
 
 _SHOWN = 8
@@ -217,7 +217,7 @@ def _surplus(ours: Sequence[tuple[Keys, Leaf]], theirs: Sequence[tuple[Keys, Lea
     return [*out[:_SHOWN], *([f"{len(out) - _SHOWN} more"] if len(out) > _SHOWN else [])]
 
 
-def _collections(linen: Node, types: Sequence[SpecLeaf]) -> dict[str, str]:
+def _collections(linen: Node, types: Sequence[SpecLeaf]) -> dict[str, str | Mirroring]:
     """The class of the variables of each collection whose name does not tell its kind, if there is one."""
     others = [one for one in linen.collections if Kind.of_collection(one) is Kind.OTHER]
     names = {leaf.type for leaf in types if leaf.kind is Kind.OTHER and leaf.type}

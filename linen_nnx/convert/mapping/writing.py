@@ -30,7 +30,7 @@ def _lines(found: Inference) -> Iterator[str]:
     if found.rules.collections:
         yield "\n[collections]"
         for name, kind in found.rules.collections.items():
-            yield f"{_key(name)} = {_value(kind)}"
+            yield f"{_key(name)} = {_value(kind if isinstance(kind, str) else kind.model_dump())}"
     for rule in found.rules.rules:
         yield ""
         yield from _rule(rule)

@@ -5,7 +5,7 @@ the same parts in the same order.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from linen_nnx.convert.passes.runner import Passed
 from linen_nnx.convert.rules.assign import Assigned, Assignment, assign, pairs
@@ -13,6 +13,7 @@ from linen_nnx.convert.rules.how import Renamed, made
 from linen_nnx.convert.rules.inverse import inverse
 from linen_nnx.schema.array import ArraySpec, ArrayValue, EmptyValue
 from linen_nnx.schema.ir import (
+    AVERAGE,
     RNGS,
     Leaf,
     OptimizerLeaf,
@@ -23,11 +24,11 @@ from linen_nnx.schema.ir import (
     optimizer_address,
 )
 from linen_nnx.schema.ops import Copy, Fill, OpError, Origin, Ref, refs
-from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.path import AttributeKey, KeyPath
 from linen_nnx.schema.plan import Drop, DropRule
 from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.rule_text import glob
-from linen_nnx.schema.rules import OpDrop, OpStack, OpUnstack, Rules
+from linen_nnx.schema.rules import Mirroring, OpDrop, OpStack, OpUnstack, Rules
 from linen_nnx.schema.spec import Spec
 
 
@@ -55,7 +56,7 @@ class RenamePass:
         if problems:
             return Passed(state, problems=problems)
         assigned = assign(rules, moving, inverse=self._backwards, partial=self._partial)
-        work = _Work(state, moving, assigned, self._spec)
+        work = _Work(state, moving, assigned, self._spec, self._averages())
         work.variables()
         if not work.problems and self._backwards:
             work.problems += self._one_way(work, moving)
@@ -69,6 +70,12 @@ class RenamePass:
             aside=state.aside,
         )
         return Passed(renamed, drops=work.drops(renamed))
+
+    def _averages(self) -> dict[AttributeKey, AttributeKey]:
+        """Fields that mirror the parameters: what each is called on the other side."""
+        named = [n for n, kind in self._rules.collections.items() if isinstance(kind, Mirroring)]
+        both = [(AttributeKey(name), AVERAGE) for name in named]
+        return {there: here for here, there in both} if self._backwards else dict(both)
 
     @property
     def changes_arrays(self) -> bool:
@@ -109,13 +116,18 @@ class _Work:
     """A state while its leaves are given new places."""
 
     def __init__(
-        self, state: TrainState, moving: Sequence[Variable], assigned: Assigned, spec: Spec | None
+        self,
+        state: TrainState,
+        moving: Sequence[Variable],
+        assigned: Assigned,
+        spec: Spec | None,
+        averages: Mapping[AttributeKey, AttributeKey],
     ) -> None:
         self.assigned = assigned
         self.problems: list[Problem] = list(assigned.problems)
         self.made: list[Variable] = []
         self.optimizer: list[OptimizerLeaf] = []
-        self._state = state
+        self._state, self._averages = state, averages
         self._leaves = {v.slot: v.leaf for v in moving}
         self._restored = {slot: op.drop.spec or _specified(spec, slot) for slot, op in assigned.restored}
         self._gone = {slot for slot, _ in assigned.dropped}
@@ -150,8 +162,19 @@ class _Work:
                 self.optimizer.append(item)
             else:
                 fields[item.at][item.mirrors] = item
+        places: dict[KeyPath, KeyPath] = {}
         for at, field in fields.items():
-            self._field(at, self._spread(field))
+            place = self._place(at)
+            if place in places:
+                self.problems.append(_two_averages(places[place], at, place))
+            places[place] = at
+            self._field(place, self._spread(field))
+
+    def _place(self, at: KeyPath) -> KeyPath:
+        """Where a field stands on the other side: as it did, but for an average that the rules name."""
+        first = at.keys[0] if len(at) else None
+        found = self._averages.get(first) if isinstance(first, AttributeKey) else None
+        return at if found is None else KeyPath((found, *at.keys[1:]))
 
     def _spread(self, field: dict[Slot, OptimizerLeaf]) -> dict[Slot, OptimizerLeaf]:
         """An empty may stand for a whole module: then for each variable in it."""
@@ -202,6 +225,15 @@ class _Work:
             if item.mirrors in whose:
                 out += [_drop(ref, whose[item.mirrors], checked=False) for ref in refs(item.leaf.op)]
         return [drop for drop in out if drop.source not in read]
+
+
+def _two_averages(one: KeyPath, other: KeyPath, place: KeyPath) -> Problem:
+    return Problem(
+        code=Code.TWO_WRITERS,
+        expected=f"one average to become {place}",
+        found=f"{one} and {other}",
+        hint="name only one in [collections]; others are kept beside the target",
+    )
 
 
 def _specified(spec: Spec | None, slot: Slot) -> ArraySpec | None:

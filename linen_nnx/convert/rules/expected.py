@@ -7,7 +7,7 @@ from linen_nnx.schema.ir import Slot, TrainState, is_field
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.rule_text import glob
-from linen_nnx.schema.rules import Rules
+from linen_nnx.schema.rules import Mirroring, Rules
 from linen_nnx.schema.spec import Kind, Spec, SpecLeaf
 
 Place = tuple[str, KeyPath]
@@ -57,6 +57,7 @@ def _variables(state: TrainState, spec: Spec, rules: Rules) -> Iterator[Problem]
 def _kind_fault(slot: Slot, leaf: SpecLeaf, rules: Rules) -> Problem | None:
     """A variable must not become one of another kind: it would be trained, or no longer."""
     stated = rules.collections.get(slot.collection)
+    stated = None if isinstance(stated, Mirroring) else stated
     kind = Kind.of_collection(slot.collection)
     fits = leaf.kind is kind if stated is None else stated in (leaf.type, leaf.kind.value)
     if fits or leaf.kind is Kind.RNG:

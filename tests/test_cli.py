@@ -4,11 +4,13 @@ import gc
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -1053,6 +1055,64 @@ def test_no_traceback_leaves_the_program(arguments: str, code: int, tmp_path: Pa
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr
     assert "Traceback" not in done.stderr
+
+
+def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a line of a shell, in which `linen-nnx` is this program."""
+    program = f'linen-nnx() {{ {quote(sys.executable)} -m linen_nnx.cli.main "$@"; }}\n{line}'
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_a_path_that_the_terminal_cannot_show_is_a_path_like_any_other(made: Made, tmp_path: Path) -> None:
+    source = shutil.copytree(made.apart, tmp_path / "läufe 漢字")
+    done = process("inspect", source, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout.isascii()) == (0, True)
+    documents = [process("inspect", source, "--json", PYTHONIOENCODING=e).stdout for e in ("ascii", "utf-8")]
+    assert json.loads(documents[0]) == json.loads(documents[1])
+    assert source.name in documents[1]
+
+
+def test_a_hint_can_be_pasted_into_a_shell(made: Made, tmp_path: Path) -> None:
+    done = process("convert", shutil.copytree(made.apart, tmp_path / "my run"), tmp_path / "to nnx")
+    (hint,) = (line for line in done.stderr.splitlines() if line.startswith("hint: linen-nnx verify"))
+    assert shell(hint.removeprefix("hint: ")).returncode == 0
+
+
+def test_a_path_that_is_no_utf8_is_refused(made: Made, tmp_path: Path) -> None:
+    source = shutil.copytree(made.apart, tmp_path / os.fsdecode(b"r\xffn"))
+    done = process("inspect", source)
+    assert (done.returncode, "Traceback" in done.stderr) == (3, False)
+    assert "no UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_conversion_ends_well_though_nobody_listens(closed: str, made: Made, tmp_path: Path) -> None:
+    done = shell(f"linen-nnx convert {quote(str(made.apart))} {quote(str(tmp_path / 'target'))} {closed}")
+    assert (done.returncode, "Traceback" in done.stdout + done.stderr) == (0, False)
+    assert (tmp_path / "target").is_dir()
+
+
+def test_a_conversion_ends_well_though_who_read_its_notes_is_gone(made: Made, tmp_path: Path) -> None:
+    nobody, stderr = os.pipe()
+    os.close(nobody)
+    command = [sys.executable, "-m", "linen_nnx.cli.main", "convert", f"{made.apart}", f"{tmp_path}/target"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False)
+    os.close(stderr)
+    assert (done.returncode, done.stdout.startswith("linen -> nnx: ")) == (0, True)
+
+
+def test_without_flax_a_spec_says_what_to_install(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['flax'] = None; from linen_nnx.cli.main import main; main()"
+    (tmp_path / "own.py").write_text("def make(): return object()")
+    command = [sys.executable, "-c", code, "spec", f"{tmp_path / 'own.py'}:make"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "linen-nnx[flax]" in done.stderr) == (2, True)
 
 
 def test_the_demo_shows_a_linen_checkpoint_there_and_back_bit_for_bit(run: Run, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from linen_nnx.cli import (
     verify,
 )
 from linen_nnx.cli.exits import Exit, exit_of
+from linen_nnx.cli.streams import mend
 from linen_nnx.version import __version__
 
 app = typer.Typer(
@@ -73,6 +74,7 @@ def main() -> None:
     gc.set_threshold(100_000_000)
     # Pydantic reads the metadata of every installed package in search of plugins, for which we have no use.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    mend()
     try:
         app()
     except (KeyboardInterrupt, Exception) as error:
@@ -86,6 +88,7 @@ def _told(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         render.say("interrupted; no target was left, and the same command goes on from here")
         return 130
+    error = _missing_extra(error) or error
     render.error(error, as_json="--json" in sys.argv)
     code = exit_of(error)
     if code is Exit.OUR_FAULT:
@@ -113,6 +116,12 @@ def process() -> NoReturn:
         # A reader that is gone: as Python itself ends then.
         sys.exit(code)
     os._exit(code)
+def _missing_extra(error: BaseException) -> BaseException | None:
+    """What to say where live objects were asked for, and there is no library for them."""
+    from linen_nnx.schema.errors import MissingExtraError
+
+    missing = isinstance(error, ModuleNotFoundError) and error.name in {"flax", "optax"}
+    return MissingExtraError("flax") if missing else None
 
 
 if __name__ == "__main__":

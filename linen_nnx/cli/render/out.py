@@ -1,14 +1,17 @@
 """What every command says: a document, lines for people, problems, errors, progress."""
 
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from linen_nnx.cli.streams import ignore_stderr
 from linen_nnx.convert.store.location import locate
 from linen_nnx.schema.errors import ProblemsError
 from linen_nnx.schema.plan import Drop, Note
@@ -18,17 +21,27 @@ from linen_nnx.schema.report import Problems
 if TYPE_CHECKING:
     from linen_nnx.convert.engine.progress import Progress
 
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def json(document: BaseModel) -> None:
     """One JSON document on stdout."""
-    print(document.model_dump_json(indent=1))
+    text = document.model_dump_json(indent=1)
+    # JSON has escapes of its own for what the encoding of stdout lacks.
+    print(text if sys.stdout.encoding.lower().startswith("utf") else _NOT_ASCII.sub(_escaped, text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return encode_basestring_ascii(found[0])[1:-1]
 
 
 def say(text: str) -> None:
-    """A line for people."""
-    print(text, file=sys.stderr)
+    """A line for people. Nothing hangs on whether they read it."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        ignore_stderr()
 
 
 def text(document: str) -> None:

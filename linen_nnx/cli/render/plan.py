@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from linen_nnx.cli.render.out import drops, notes, say, size
 from linen_nnx.schema.array import ArrayValue
@@ -79,7 +80,7 @@ def receipt(done: Receipt) -> None:
     _content(done)
     if done.digested is Digested.NEVER:
         say("note: no digests were taken; `linen-nnx seal` takes them later")
-    say(f"hint: linen-nnx verify {done.target} --against {done.source}")
+    say(f"hint: linen-nnx verify {quote(done.target)} --against {quote(done.source)}")
 
 
 def _moved(traffic: Traffic) -> str:
@@ -97,7 +98,7 @@ def sealed(done: Receipt | Seal, path: Path) -> None:
     print(f"sealed: {len(done.entries)} entries, {arrays} of them arrays; {len(done.files)} files")
     print(f"receipt {done.digest}")
     _content(done)
-    say(f"hint: linen-nnx verify {path}")
+    say(f"hint: linen-nnx verify {quote(str(path))}")
 
 
 def _content(done: Receipt | Seal) -> None:

@@ -7,7 +7,7 @@ differ between writers (`items`, `state`, `default`, `pytree`, …), so an item 
 import re
 from pathlib import Path
 
-from linen_nnx.schema.errors import CheckpointError
+from linen_nnx.schema.errors import CheckpointError, StorageError
 from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.nnx import MODEL_PARAMS, OPTIMIZER_STATE
@@ -89,8 +89,15 @@ class Location(Model):
 
 
 def absolute(path: Path | str) -> Path:
-    """The absolute path, without `..`: tensorstore takes no path that has it."""
+    """The absolute path, without `..`: tensorstore takes no path that has it, nor one that is not UTF-8.
+
+    Raises `StorageError`.
+    """
     whole = Path(path).expanduser().absolute()
+    try:
+        str(whole).encode()
+    except UnicodeEncodeError as error:
+        raise StorageError(f"cannot open {whole}: its name is no UTF-8") from error
     return whole.resolve() if ".." in whole.parts else whole
 
 

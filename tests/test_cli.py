@@ -1069,6 +1069,26 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize("there", ["file", "link to a folder", "link to nothing"])
+def test_what_is_no_folder_is_replaced_only_to_overwrite_it(
+    there: str, made: Made, run: Run, tmp_path: Path
+) -> None:
+    target, beside = tmp_path / "out" / "target", tmp_path / "beside"
+    target.parent.mkdir()
+    if there == "file":
+        target.write_text("mine")
+    else:
+        target.symlink_to(beside)
+    if there == "link to a folder":
+        beside.mkdir()
+        (beside / "mine").write_text("mine")
+    done = run("convert", made.apart, target)
+    assert (done.code, f"[{Code.TARGET_EXISTS}]" in done.err) == (1, True)
+    assert run("convert", made.apart, target, "--overwrite").code == 0
+    assert (list(target.parent.iterdir()), target.is_symlink()) == ([target], False)
+    assert not beside.exists() or (beside / "mine").read_text() == "mine"
+
+
 def test_a_path_that_the_terminal_cannot_show_is_a_path_like_any_other(made: Made, tmp_path: Path) -> None:
     source = shutil.copytree(made.apart, tmp_path / "läufe 漢字")
     done = process("inspect", source, PYTHONIOENCODING="ascii")

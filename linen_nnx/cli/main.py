@@ -116,6 +116,8 @@ def process() -> NoReturn:
         # A reader that is gone: as Python itself ends then.
         sys.exit(code)
     os._exit(code)
+
+
 def _missing_extra(error: BaseException) -> BaseException | None:
     """What to say where live objects were asked for, and there is no library for them."""
     from linen_nnx.schema.errors import MissingExtraError

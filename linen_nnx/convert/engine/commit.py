@@ -24,7 +24,7 @@ def target_problems(source: Path, target: Path, *, overwrite: bool) -> list[Prob
         problems.append(_overlap(target, f"a place inside the source {source}"))
     elif real_target in real_source.parents:
         problems.append(_overlap(target, f"a folder that holds the source {source}"))
-    elif target.exists() and not overwrite:
+    elif os.path.lexists(target) and not overwrite:
         problems.append(_exists(target))
     return problems
 
@@ -77,7 +77,7 @@ def staged(
 
 def _rename(folder: Path, target: Path, *, overwrite: bool) -> None:
     old = None
-    if target.exists():
+    if os.path.lexists(target):
         if not overwrite:
             raise ConversionError([_exists(target)])
         old = target.parent / f"{REPLACED}{uuid.uuid4().hex[:8]}-{target.name}"

@@ -95,8 +95,12 @@ def clear_replaced(target: Path) -> None:
     """Remove what an earlier run of this target replaced, and did not live to remove."""
     name = re.compile(re.escape(REPLACED) + "[0-9a-f]{8}-" + re.escape(target.name))
     for child in target.parent.iterdir():
-        if name.fullmatch(child.name) and not (child / JOURNAL).exists():
+        if not name.fullmatch(child.name) or (child / JOURNAL).exists():
+            continue
+        if child.is_dir() and not child.is_symlink():
             shutil.rmtree(child, ignore_errors=True)
+        else:  # Somebody's file, or a link: what it leads to stays as it is.
+            child.unlink(missing_ok=True)
 
 
 def sweep(folder: Path, items: Sequence[Path]) -> None:

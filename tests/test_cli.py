@@ -475,7 +475,7 @@ def test_one_element_that_differs_is_found_and_its_place_is_named(
     (line,) = [line for line in done.out.splitlines() if f"[{Code.VALUE_DIFFERS}]" in line]
     assert ("mu" in line.split(":")[0].split("/")) is (place == "mu")
     assert re.search(r"layers_2/mlp/wo/kernel: .*\[5, 4\] 1\.0, .*1 of 48 elements .*1\.5", line)
-    assert "not verified: 1 problems" in done.out
+    assert "not verified: 1 problem" in done.out
 
 
 def test_a_missing_and_an_unexpected_array_are_found(made: Made, run: Run, tmp_path: Path) -> None:

@@ -39,5 +39,5 @@ def run(
         render.json(found)
     else:
         render.problems(found.problems)
-        render.verdict("valid" if not found.problems else f"{len(found.problems)} problems")
+        render.verdict("valid" if not found.problems else render.counted(len(found.problems), "problem"))
     raise typer.Exit(Exit.REFUSED if found.problems else Exit.DONE)

@@ -55,7 +55,9 @@ def _verdict(checked: "Checked", against: Path | None, restore: bool) -> str:
     from linen_nnx.schema.receipt import Digested
 
     if checked.problems:
-        return f"not verified: {len(checked.problems)} problems"
+        from linen_nnx.cli import render
+
+        return f"not verified: {render.counted(len(checked.problems), 'problem')}"
     held = []
     if checked.receipt is not None and checked.receipt.digested is not Digested.NEVER:
         held.append(f"every stored byte is as receipt {checked.receipt.digest[:16]}… says")

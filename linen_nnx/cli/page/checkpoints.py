@@ -6,7 +6,7 @@ from linen_nnx.cli.page.model import Fact, Page, Row, Tone, Verdict
 from linen_nnx.cli.page.receipts import digest_text, of_history, recorded
 from linen_nnx.cli.page.rows import commands, losses, problems_of, row, sections
 from linen_nnx.cli.render.inspection import group_text
-from linen_nnx.cli.render.out import size
+from linen_nnx.cli.render.out import counted, size
 from linen_nnx.schema.inspection import Inspection
 from linen_nnx.schema.inventory import Entry
 from linen_nnx.schema.path import KeyPath
@@ -34,7 +34,7 @@ def of_checkpoint(
     return Page(
         title=found.path,
         verdict=Verdict.BAD if faults else Verdict.GOOD,
-        saying=f"{len(faults)} problem{'s' * (len(faults) > 1)}" if faults else good,
+        saying=counted(len(faults), "problem") if faults else good,
         facts=(*_facts(found), *of_history(receipt)),
         findings=sections(problems_of(faults), *losses(drops, notes)),
         rows=tuple(rows),

@@ -4,6 +4,7 @@ from linen_nnx.cli.render.difference import difference
 from linen_nnx.cli.render.inspection import flat, inspection, tree
 from linen_nnx.cli.render.mapping import inferred
 from linen_nnx.cli.render.out import (
+    counted,
     error,
     json,
     our_fault,
@@ -17,6 +18,7 @@ from linen_nnx.cli.render.out import (
 from linen_nnx.cli.render.plan import plan, receipt, sealed
 
 __all__ = [
+    "counted",
     "difference",
     "error",
     "flat",

@@ -54,6 +54,11 @@ def verdict(text: str) -> None:
     print(text)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 problem`, `2 problems`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def step_taken(path: Path, step: int | None, item: str | None) -> None:
     """Which step of a run folder was taken. What is no checkpoint is for the command itself to refuse."""
     try:

@@ -87,11 +87,12 @@ class Reader:
         try:
             codec.decode(memoryview(stored), data.data)
         except ValueError as error:
-            raise self._failed(error) from error
+            raise self._failed(error, value) from error
         return data
 
-    def _failed(self, error: ValueError) -> StorageError:
-        return StorageError(f"cannot read {self._array.path}: {error}")
+    def _failed(self, error: ValueError, value: StoredValue | None = None) -> StorageError:
+        where = "" if value is None else f"; {self._array.where(value)}"
+        return StorageError(f"cannot read {self._array.path}: {error}{where}")
 
 
 def _seen_from(origin: Sequence[int], region: Sequence[slice]) -> Where:

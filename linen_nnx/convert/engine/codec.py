@@ -61,8 +61,10 @@ class Zstd:
                 left = reader.read(1)
         except zstandard.ZstdError as error:
             raise ValueError(f"a chunk that is not zstd: {error}") from error
-        if done != len(out) or left:
-            raise ValueError(f"a chunk of {'more than ' if left else ''}{done} bytes, not {len(out)}")
+        if left:
+            raise ValueError(f"a chunk of more than {done} bytes, not {len(out)}")
+        if done != len(out):
+            raise ValueError(f"a chunk of {done} bytes, not {len(out)}, or one that is cut short")
 
     def encode(self, data: memoryview, out: memoryview) -> int:
         """Compress at the array's own level."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from linen_nnx.convert.engine.buffers import Buffers
 from linen_nnx.convert.engine.tap import Tap, Watch
+from linen_nnx.convert.store.extents import readable
 from linen_nnx.schema.routing import Traffic, Transfer
 
 _WINDOW = 2**19
@@ -57,7 +58,8 @@ def _bring(source: Path, target: Path, transfer: Transfer, tap: Tap, buffers: Bu
 
 def _copy(source: Path, target: Path, tap: Tap, buffers: Buffers) -> int:
     """How many bytes; durable when it returns."""
-    reading = os.open(source, os.O_RDONLY)
+    with readable(source):
+        reading = os.open(source, os.O_RDONLY)
     try:
         writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:

@@ -38,7 +38,7 @@ class Unit(Protocol):
         ...
 
     def run(self, sink: Sink, buffers: Buffers) -> None:
-        """Do it. Raises `OSError` or `ValueError`."""
+        """Do it. Raises `OSError`, `StorageError` or `ValueError`."""
         ...
 
     def without(self, stored: Set[str]) -> Self:
@@ -114,7 +114,8 @@ class Split:
         try:
             self.codec.decode(stored_bytes(self.array, self.value, buffers), decoded)
         except ValueError as error:
-            raise StorageError(f"cannot decode {self.array.path}: {error}") from error
+            where = self.array.where(self.value)
+            raise StorageError(f"cannot decode {self.array.path}: {error}; {where}") from error
         whole = np.frombuffer(decoded, np.uint8).reshape(outer, shape[self.axis], inner)
         gathered = buffers.get("layer", outer * inner)
         layer = np.frombuffer(gathered, np.uint8).reshape(outer, inner)
@@ -130,7 +131,7 @@ class Split:
 
 
 def stored_bytes(array: StoredArray, value: StoredValue, buffers: Buffers) -> memoryview:
-    """The bytes of one stored value, in the thread's own buffer. Raises `OSError`."""
+    """The bytes of one stored value, in the thread's own buffer. Raises `StorageError`."""
     if isinstance(value, bytes):
         return memoryview(value)
     stored = buffers.get("stored", value.length)

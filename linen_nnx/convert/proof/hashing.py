@@ -11,6 +11,7 @@ from typing import Any
 
 from linen_nnx.convert.engine.buffers import Buffers
 from linen_nnx.convert.engine.progress import Progress
+from linen_nnx.convert.store.extents import readable
 from linen_nnx.schema.errors import StorageError
 
 _WINDOW = 2**20
@@ -104,18 +105,15 @@ def _batches(regions: Sequence[Region]) -> Iterator[list[Region]]:
 
 def _batch(batch: list[Region], buffers: Buffers) -> dict[Region, str | Short]:
     file = batch[0].file
-    try:
-        descriptor = os.open(file, os.O_RDONLY)
-    except FileNotFoundError:
-        return dict.fromkeys(batch, Short("it is not there"))
-    except OSError as error:
-        raise StorageError(f"cannot read {file}: {error}") from error
-    try:
-        return {region: _digest(descriptor, region, buffers) for region in batch}
-    except OSError as error:
-        raise StorageError(f"cannot read {file}: {error}") from error
-    finally:
-        os.close(descriptor)
+    with readable(file):
+        try:
+            descriptor = os.open(file, os.O_RDONLY)
+        except FileNotFoundError:
+            return dict.fromkeys(batch, Short("it is not there"))
+        try:
+            return {region: _digest(descriptor, region, buffers) for region in batch}
+        finally:
+            os.close(descriptor)
 
 
 def _digest(descriptor: int, region: Region, buffers: Buffers) -> str | Short:

@@ -5,12 +5,16 @@ second, where reading as many values one by one takes fifteen.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+from linen_nnx.schema.errors import StorageError
+from linen_nnx.schema.problem import Code, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,39 +80,81 @@ def _file(base: str, name: str) -> str:
     return unquote(base) + unquote(name)
 
 
+def out_of_reach(folder: Path, stored: Mapping[str, StoredValue]) -> Iterator[Problem]:
+    """Every data file that is not there, or ends before the last value that the index has in it.
+
+    One look at a file, none into it. Raises `StorageError` where the system will not tell.
+    """
+    ends: dict[str, int] = {}
+    for value in stored.values():
+        if isinstance(value, Extent):
+            ends[value.file] = max(ends.get(value.file, 0), value.offset + value.length)
+    for name, end in sorted(ends.items()):
+        with readable(folder / name):
+            size = (folder / name).stat().st_size if (folder / name).is_file() else None
+        if size is None or size < end:
+            lost = sorted(key for key, value in stored.items() if _beyond(value, name, size or 0))
+            yield Problem(
+                code=Code.CHUNK_MISSING,
+                file=str(folder / name),
+                expected=f"a data file of at least {end} bytes",
+                found=f"{'no file' if size is None else f'{size} bytes'}: {len(lost)} stored values are "
+                f"not there, first {lost[0]}",
+                hint="take the file from another copy; it was not copied as a whole, or the disk was full",
+            )
+
+
+def _beyond(value: StoredValue, file: str, size: int) -> bool:
+    return isinstance(value, Extent) and value.file == file and value.offset + value.length > size
+
+
+@contextmanager
+def readable(file: Path) -> Iterator[None]:
+    """What the system says of `file` becomes a `StorageError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot read {file}: {error.strerror or error}") from error
+
+
 def read_extents(folder: Path, extents: Mapping[str, Extent]) -> dict[str, bytes]:
-    """Small values by their keys, each file opened once. Raises `OSError` where one is cut short."""
+    """Small values by their keys, each file opened once. Raises `StorageError`."""
     by_file: dict[str, list[str]] = {}
     for key, extent in extents.items():
         by_file.setdefault(extent.file, []).append(key)
     values: dict[str, bytes] = {}
     for name, keys in by_file.items():
-        with (folder / name).open("rb") as file:
+        with readable(folder / name), (folder / name).open("rb") as file:
             for key in keys:
                 extent = extents[key]
                 values[key] = os.pread(file.fileno(), extent.length, extent.offset)
                 if len(values[key]) != extent.length:
-                    raise OSError(f"{folder / name} ends before byte {extent.offset + extent.length}")
+                    raise _short(folder / name, extent)
     return values
 
 
 def read_extent(folder: Path, extent: Extent) -> bytes:
-    """Its bytes. Raises `OSError` where the file is cut short."""
+    """Its bytes. Raises `StorageError`."""
     out = bytearray(extent.length)
     read_extent_into(folder, extent, memoryview(out))
     return bytes(out)
 
 
 def read_extent_into(folder: Path, extent: Extent, out: memoryview) -> None:
-    """Fill `out` with its bytes. Raises `OSError` where the file is cut short."""
+    """Fill `out` with its bytes. Raises `StorageError`."""
     path = folder / extent.file
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        done = 0
-        while done < extent.length:
-            got = os.preadv(descriptor, [out[done : extent.length]], extent.offset + done)
-            if got == 0:
-                raise OSError(f"{path} ends before byte {extent.offset + extent.length}")
-            done += got
-    finally:
-        os.close(descriptor)
+    with readable(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            done = 0
+            while done < extent.length:
+                got = os.preadv(descriptor, [out[done : extent.length]], extent.offset + done)
+                if got == 0:
+                    raise _short(path, extent)
+                done += got
+        finally:
+            os.close(descriptor)
+
+
+def _short(file: Path, extent: Extent) -> StorageError:
+    return StorageError(f"cannot read {file}: it ends before byte {extent.offset + extent.length}")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence, Set
 from pathlib import Path
 
+from linen_nnx.convert.store.extents import out_of_reach
 from linen_nnx.convert.store.keyvalue import KeyValues, Ocdbt, PlainFolders
 from linen_nnx.convert.store.location import OWN_FOLDER
 from linen_nnx.convert.store.metadata_files import Listed, read_shardings, read_written
@@ -188,6 +189,8 @@ class ItemReader:
             )
 
     def _check_chunks(self, keys: Set[str]) -> None:
+        if isinstance(self._store, Ocdbt):
+            self.problems += out_of_reach(self._folder, self._store.stored)
         if not self._storage.stores_fill_values:
             return
         for path, stored in self.arrays.items():

@@ -98,7 +98,7 @@ class Ocdbt:
         return self._values.keys()
 
     def read(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """Inline values at no cost; the others from their files."""
+        """Inline values at no cost; the others from their files. Raises `StorageError`."""
         found: dict[str, bytes] = {}
         extents: dict[str, Extent] = {}
         for key in keys:
@@ -107,10 +107,7 @@ class Ocdbt:
                 found[key] = value
             elif value is not None:
                 extents[key] = value
-        try:
-            return {**found, **read_extents(self.folder, extents)} if extents else found
-        except OSError as error:
-            raise StorageError(f"cannot read the OCDBT database: {error}") from error
+        return {**found, **read_extents(self.folder, extents)} if extents else found
 
 
 def ocdbt_spec(folder: Path, path: str = "") -> dict[str, Any]:

@@ -29,6 +29,12 @@ class StoredArray:
         """Where the chunk at `index` of the grid lies; None where it is left out, being all fill value."""
         return self.store.stored.get(f"{self.name}/{self.zarr.chunk_key(index)}")
 
+    def where(self, value: StoredValue) -> str:
+        """Where a stored value lies, for a message."""
+        if isinstance(value, bytes):
+            return f"a value in the index of {self.folder}"
+        return f"{self.folder / value.file}, bytes {value.offset} to {value.offset + value.length}"
+
 
 @runtime_checkable
 class Opener(Protocol):

@@ -968,7 +968,7 @@ def test_a_fault_of_our_own_ends_with_4_and_says_what_to_report(
     assert "Traceback" not in done.out
 
 
-def test_an_interrupted_command_ends_with_130_and_no_traceback(
+def test_an_interrupted_conversion_ends_with_130_and_says_how_to_go_on(
     made: Made, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def interrupted(*arguments: Any, **more: Any) -> None:
@@ -977,6 +977,7 @@ def test_an_interrupted_command_ends_with_130_and_no_traceback(
     monkeypatch.setattr(converting, "convert", interrupted)
     done = run("convert", made.nnx, tmp_path / "target")
     assert (done.code, done.out) == (130, "")
+    assert done.err.endswith("interrupted; the same command goes on from here\n")
 
 
 # The program

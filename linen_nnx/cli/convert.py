@@ -43,7 +43,7 @@ def run(
         )  # fmt: skip
         render.json(made) if as_json else render.plan(made)
         return
-    with render.progress() as progress:
+    with render.progress() as progress, render.resumable():
         receipt = convert(
             source, target, options=options, template=asked.template, step=asked.step, item=asked.item,
             overwrite=overwrite, effort=effort, progress=progress, digest=not no_digest,

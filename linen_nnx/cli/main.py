@@ -77,17 +77,16 @@ def main() -> None:
     mend()
     try:
         app()
-    except (KeyboardInterrupt, Exception) as error:
+    except KeyboardInterrupt:
+        sys.exit(130)  # As typer ends a command.
+    except Exception as error:
         sys.exit(_told(error))
 
 
-def _told(error: BaseException) -> int:
+def _told(error: Exception) -> int:
     """Say what ended the command; its exit code."""
     from linen_nnx.cli import render
 
-    if isinstance(error, KeyboardInterrupt):
-        render.say("interrupted; no target was left, and the same command goes on from here")
-        return 130
     error = _missing_extra(error) or error
     render.error(error, as_json="--json" in sys.argv)
     code = exit_of(error)
@@ -118,7 +117,7 @@ def process() -> NoReturn:
     os._exit(code)
 
 
-def _missing_extra(error: BaseException) -> BaseException | None:
+def _missing_extra(error: Exception) -> Exception | None:
     """What to say where live objects were asked for, and there is no library for them."""
     from linen_nnx.schema.errors import MissingExtraError
 

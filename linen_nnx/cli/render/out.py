@@ -130,3 +130,13 @@ def progress() -> "Iterator[Progress]":
 
     with Bar() as bar:
         yield bar
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say to who interrupts that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on from here")
+        raise

@@ -3,6 +3,7 @@
 from pydantic import ValidationError
 
 from linen_nnx.convert.layers.check import layer_gaps, unlike_layers
+from linen_nnx.convert.layers.recognise import collect
 from linen_nnx.convert.layouts import AnyState, Lifted, lift, on_disk
 from linen_nnx.convert.moments import moment_problems
 from linen_nnx.schema.inventory import Inventory
@@ -33,5 +34,6 @@ def state_problems(lifted: Lifted) -> list[Problem]:
 def layer_problems(lifted: Lifted) -> list[Problem]:
     """Layers that are missing, or unlike the others."""
     state = lifted.state
-    problems = [*layer_gaps(state.variables, state.groups), *unlike_layers(state.variables, state.groups)]
+    seen = collect(state.variables)
+    problems = [*layer_gaps(seen, state.groups), *unlike_layers(seen, state.groups)]
     return on_disk(problems, lifted.form)

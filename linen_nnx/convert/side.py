@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from linen_nnx.convert.diloco import with_replicas
-from linen_nnx.convert.layers.recognise import recount
+from linen_nnx.convert.layers.recognise import collect, recount
 from linen_nnx.convert.store.protocol import Side
 from linen_nnx.convert.variables import classify, classify_aux
 from linen_nnx.schema.inventory import Entry
@@ -20,7 +20,7 @@ def with_side(state: TrainState, side: Side | None) -> TrainState:
     if side is None:
         return state
     axis = side.residue.layer_axis
-    groups = recount(state.groups, state.variables, [axis] * len(state.groups))
+    groups = recount(state.groups, collect(state.variables), [axis] * len(state.groups))
     state = _with(state.model_copy(update={"groups": groups}), side, inner=False)
     if state.inner is None:
         return state

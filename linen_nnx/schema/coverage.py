@@ -33,11 +33,12 @@ Box = tuple[tuple[int, Span], ...]
 
 def unread_parts(ops: Sequence[Op], values: Mapping[Ref, Value], owed: set[Ref]) -> Iterator[tuple[Ref, str]]:
     """Each of the `owed` arrays that is read in part, and a part that is not."""
-    # What is copied somewhere is read whole; most ops of most plans are such copies.
-    whole = {op.source for op in ops if isinstance(op, Copy)}
+    # What nothing is cut off of is read whole: most ops of most plans are such.
+    whole: set[Ref] = set()
     reads: dict[Ref, set[Box]] = defaultdict(set)
     for op in ops:
-        if isinstance(op, Copy):
+        if _uncut(op):
+            whole.update(refs(op))
             continue
         for ref in refs(op):
             # A part of the op may be cut away again, and with it all that it would have read.
@@ -48,6 +49,21 @@ def unread_parts(ops: Sequence[Op], values: Mapping[Ref, Value], owed: set[Ref])
         value = values.get(ref)
         if isinstance(value, ArrayValue) and (part := _unread(list(reads[ref]), value.spec.shape)):
             yield ref, part
+
+
+def _uncut(op: Op) -> bool:
+    """Whether all that `op` reads is in what it makes."""
+    match op:
+        case Copy():
+            return True
+        case Stack(parts=parts) | Concat(parts=parts):
+            return all(isinstance(part, Copy) or _uncut(part) for part in parts)
+        case MoveAxis(of=of) | Cast(of=of):
+            return _uncut(of)
+        case Take() | Split() | Fill():
+            return False
+        case _:
+            assert_never(op)
 
 
 def _reads(op: Op, of_result: Mapping[int, Span], values: Mapping[Ref, Value]) -> Iterator[tuple[Ref, Box]]:

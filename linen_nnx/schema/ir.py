@@ -43,6 +43,10 @@ class Slot:
     collection: str
     path: KeyPath
 
+    def __hash__(self) -> int:
+        """Of the path, which seldom stands in two collections."""
+        return hash(self.path)
+
     def __str__(self) -> str:
         """`params:decoder/layers/mlp/wo/kernel`."""
         return f"{self.collection}:{self.path}"

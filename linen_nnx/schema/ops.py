@@ -33,6 +33,10 @@ class Ref:
     origin: Origin = Origin.SOURCE
     path: KeyPath
 
+    def __hash__(self) -> int:
+        """Of the path, which seldom stands in two of them."""
+        return hash(self.path)
+
     def __str__(self) -> str:
         """The path, with the origin where it is not the source."""
         return str(self.path) if self.origin is Origin.SOURCE else f"{self.origin.value}:{self.path}"
@@ -122,7 +126,10 @@ def refs(op: Op) -> Iterator[Ref]:
             yield from refs(of)
         case Stack(parts=parts) | Concat(parts=parts):
             for part in parts:
-                yield from refs(part)
+                if isinstance(part, Copy):
+                    yield part.source
+                else:
+                    yield from refs(part)
         case Fill():
             return
         case _:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from linen_nnx.convert.layers.names import One, read, unstacked_path
-from linen_nnx.convert.layers.recognise import recount
+from linen_nnx.convert.layers.recognise import collect, recount
 from linen_nnx.convert.layers.restack import Restacking, taken_apart
 from linen_nnx.convert.passes.layers import AUX_AXIS
 from linen_nnx.schema.array import ArrayValue
@@ -105,7 +105,7 @@ class _Apart:
 
     def __init__(self, state: TrainState, axis: int | None, aux_axis: int) -> None:
         known = [g.axis if g.axis is not None else axis if axis in g.axes else None for g in state.groups]
-        groups = recount(state.groups, state.variables, known)
+        groups = recount(state.groups, collect(state.variables), known)
         self._tables = [
             (_one_by_one(group, on if on is not None else 0), _one_by_one(group, aux_axis))
             for group, on in zip(groups, known, strict=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from linen_nnx.convert.layers.faults import in_params, layer_problem
 from linen_nnx.convert.layers.fresh import kindred
 from linen_nnx.convert.layers.names import PIPELINE, unstacked_path
-from linen_nnx.convert.layers.recognise import GroupKey, Seen, Specs, collect, period_of
+from linen_nnx.convert.layers.recognise import GroupKey, Seen, Specs, period_of
 from linen_nnx.schema.ir import Variable
 from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerStacking
 from linen_nnx.schema.path import KeyPath
@@ -43,9 +43,8 @@ def unrestackable(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -
     return problems
 
 
-def layer_gaps(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -> list[Problem]:
+def layer_gaps(seen: Mapping[GroupKey, Seen], groups: Sequence[LayerGroup]) -> list[Problem]:
     """Layers that the numbering of their group skips."""
-    seen = collect(variables)
     return [
         Problem(
             code=Code.LAYER_GAP,
@@ -61,9 +60,8 @@ def layer_gaps(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -> l
     ]
 
 
-def unlike_layers(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -> list[Problem]:
+def unlike_layers(seen: Mapping[GroupKey, Seen], groups: Sequence[LayerGroup]) -> list[Problem]:
     """Leaves of layers that differ from those of the other layers without any regular pattern."""
-    seen = collect(variables)
     problems: list[Problem] = []
     for group in groups:
         found = seen[group.parent, group.name]

@@ -5,6 +5,8 @@ Source: MaxText's decoders and the checkpoints that they wrote; a row says what 
 family, not what a run may configure.
 """
 
+from collections.abc import Set
+
 from linen_nnx.convert.layers.names import BLOCKS, LAYERS
 from linen_nnx.schema.choices import Decoder
 from linen_nnx.schema.model import Model
@@ -91,7 +93,7 @@ FAMILIES = (
 )
 
 
-def family_of(inside: frozenset[str], beside: frozenset[str], stated: Decoder | None = None) -> Family | None:
+def family_of(inside: Set[str], beside: Set[str], stated: Decoder | None = None) -> Family | None:
     """The row whose marks stand among the names inside the layers of a group, and beside them.
 
     Where twins do, the first; `stated` is the one that the user names.

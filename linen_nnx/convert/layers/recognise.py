@@ -5,7 +5,7 @@ proved if only one axis is possible for all stacks of the state. A lone square a
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -36,7 +36,7 @@ class Seen:
     """Lengths of the first axis of stacked variables that are no parameters: always the layer axis."""
     marks: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Names inside layers of their own of what is no parameter, by number."""
-    beside: frozenset[str] = frozenset()
+    beside: set[str] = field(default_factory=set)
     """Names of parameters beside the layers."""
 
     def names_of(self, number: int) -> set[str]:
@@ -69,14 +69,13 @@ def recognise(variables: Sequence[Variable]) -> tuple[LayerGroup, ...]:
 
 
 def recount(
-    groups: Sequence[LayerGroup], variables: Sequence[Variable], axes: Sequence[int | None]
+    groups: Sequence[LayerGroup], seen: Mapping[GroupKey, Seen], axes: Sequence[int | None]
 ) -> tuple[LayerGroup, ...]:
     """The groups as they are if each is stacked on the axis given for it, one that its shapes allow.
 
     A group for which no axis is given stays as it is. Another axis may mean another number of layers, and
     then the layers that follow begin at another number.
     """
-    seen = collect(variables)
     counted: list[LayerGroup] = []
     for group, axis in zip(groups, axes, strict=True):
         update: dict[str, object] = {}
@@ -111,7 +110,7 @@ def collect(variables: Sequence[Variable]) -> dict[GroupKey, Seen]:
     for path in outside:
         for (parent, _), found in seen.items():
             if len(path) > len(parent) and path.startswith(parent):
-                found.beside |= {path.names[len(parent)]}
+                found.beside.add(path[len(parent)].name)
     return _with_moe(seen)
 
 

@@ -215,9 +215,10 @@ def _put_together(
 
 def _stack(parts: Mapping[Index, Leaf], axis: int) -> Leaf:
     """Leaves by index into one; of two indices the outer axis comes first."""
-    heads = sorted({index[0] for index in parts})
-    below = [{i[1:]: leaf for i, leaf in parts.items() if i[0] == head} for head in heads]
-    inner = [part[()] if () in part else _stack(part, axis) for part in below]
+    below: dict[int, dict[Index, Leaf]] = defaultdict(dict)
+    for index, leaf in parts.items():
+        below[index[0]][index[1:]] = leaf
+    inner = [part[()] if () in part else _stack(part, axis) for _, part in sorted(below.items())]
     value = inner[0].value
     if isinstance(value, ArrayValue):
         value = ArrayValue(spec=stacked_spec(value.spec, axis, len(inner)), holder=value.holder)

@@ -1,6 +1,6 @@
 """What a layer group shall become: its names, its slots, its axis."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -10,9 +10,8 @@ from linen_nnx.convert.layers.families import Family, family_of
 from linen_nnx.convert.layers.faults import in_params
 from linen_nnx.convert.layers.fresh import fresh_slots
 from linen_nnx.convert.layers.names import AUTO_REMAINDER, GLOBAL, LAYERS, LOCAL, REMAINDER
-from linen_nnx.convert.layers.recognise import Seen, collect, is_decoder
+from linen_nnx.convert.layers.recognise import GroupKey, Seen, is_decoder
 from linen_nnx.schema.choices import Decoder
-from linen_nnx.schema.ir import Variable
 from linen_nnx.schema.layout import LayerGroup, LayerNames, LayerSlot, LayerStacking, Layout
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.problem import Code, Problem
@@ -96,10 +95,9 @@ def axis_problem(group: LayerGroup, stated: int | None) -> Problem:
 
 
 def target_group(
-    group: LayerGroup, form: LayerForm, variables: Sequence[Variable]
+    group: LayerGroup, form: LayerForm, seen: Mapping[GroupKey, Seen]
 ) -> tuple[LayerGroup, list[Problem]]:
     """The group as it shall be."""
-    seen = collect(variables)
     found = seen[group.parent, group.name]
     if (problem := _other_decoder(group, form.decoder, found)) is not None:
         return group, [problem]
@@ -122,11 +120,11 @@ def target_group(
     return group.model_copy(update={"stacking": LayerStacking.STACKED, "slots": slots, "axes": axes}), []
 
 
-def unsettled(group: LayerGroup, form: LayerForm, variables: Sequence[Variable]) -> Family | None:
+def unsettled(group: LayerGroup, form: LayerForm, seen: Mapping[GroupKey, Seen]) -> Family | None:
     """The family whose newest runs may not read these stacks, where a twin of it reads no others."""
     if form.layout is not Layout.MAXTEXT or form.decoder is not None or not _in_slots(group):
         return None
-    found = collect(variables)[group.parent, group.name]
+    found = seen[group.parent, group.name]
     family = family_of(found.names, found.beside)
     return family if family is not None and family.twin is not None else None
 

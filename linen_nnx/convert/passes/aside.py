@@ -22,12 +22,15 @@ class SetAside(Model):
     def apply(self, state: TrainState) -> Passed:
         """Part what the layout holds from what it does not."""
         holds = holder(state, self.form)
-        variables = tuple(v for v in state.variables if holds(v))
-        optimizer = tuple(o for o in state.optimizer if holds(o))
+        lost = {id(item) for part in (state.variables, state.optimizer) for item in part if not holds(item)}
+        if not lost and not state.aside:
+            return Passed(state)
+        variables = tuple(v for v in state.variables if id(v) not in lost)
+        optimizer = tuple(o for o in state.optimizer if id(o) not in lost)
         aside = (
             *state.aside,
-            *(v for v in state.variables if not holds(v)),
-            *(o for o in state.optimizer if not holds(o)),
+            *(v for v in state.variables if id(v) in lost),
+            *(o for o in state.optimizer if id(o) in lost),
         )
         held = state.model_copy(update={"variables": variables, "optimizer": optimizer, "aside": ()})
         if self.aux is Aux.KEEP:

@@ -1,12 +1,12 @@
 """Stack, unstack or rename layers: weights, moments and other variables together."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from linen_nnx.convert.layers.check import layer_gaps, unlike_layers, unrestackable
 from linen_nnx.convert.layers.families import Family
-from linen_nnx.convert.layers.recognise import recount
+from linen_nnx.convert.layers.recognise import GroupKey, Seen, collect, recount
 from linen_nnx.convert.layers.restack import Restacking, restack
 from linen_nnx.convert.layers.target import LayerForm, axis_before, axis_problem, target_group, unsettled
 from linen_nnx.convert.passes.runner import Passed
@@ -44,12 +44,13 @@ class LayersPass(Model):
     def apply(self, state: TrainState) -> Passed:
         """Restack every group of the state."""
         stacking = self.form.stacking
-        problems = layer_gaps(state.variables, state.groups)
+        seen = collect(state.variables)
+        problems = layer_gaps(seen, state.groups)
         if stacking is not None:
             problems += unrestackable(state.variables, state.groups)
         if stacking is not LayerStacking.UNSTACKED:
-            problems += unlike_layers(state.variables, state.groups)
-        work = _Work(state, self.aux_axis)
+            problems += unlike_layers(seen, state.groups)
+        work = _Work(state, seen, self.aux_axis)
         if not problems:
             work.restack(state.groups, self.form)
         return Passed(
@@ -69,9 +70,9 @@ class LayersPass(Model):
 class _Work:
     """The state while its groups are rewritten one by one."""
 
-    def __init__(self, state: TrainState, aux_axis: int) -> None:
+    def __init__(self, state: TrainState, seen: Mapping[GroupKey, Seen], aux_axis: int) -> None:
         self._aux_axis = aux_axis
-        self._given = state.variables
+        self._seen = seen
         self.variables = list(state.variables)
         self.optimizer = list(state.optimizer)
         self.groups: list[LayerGroup] = []
@@ -91,13 +92,13 @@ class _Work:
             axis if _is_known(group, axis, form) else None
             for group, (axis, _) in zip(groups, found, strict=True)
         ]
-        for group, (axis, _) in zip(recount(groups, self._given, known), found, strict=True):
+        for group, (axis, _) in zip(recount(groups, self._seen, known), found, strict=True):
             self._restack(group, axis, form)
 
     def _restack(self, group: LayerGroup, axis: int, form: LayerForm) -> None:
-        after, faults = target_group(group, form, self._given)
+        after, faults = target_group(group, form, self._seen)
         self.problems.extend(faults)
-        if (family := unsettled(after, form, self._given)) is not None:
+        if (family := unsettled(after, form, self._seen)) is not None:
             self._unsettled.append(_older_blocks(group, family))
         how = Restacking(group, after, axis, form.axis.after(axis))
         if not faults and how.regroups and group.has_stacks and group.axis is None:

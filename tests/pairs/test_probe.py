@@ -302,3 +302,75 @@ def test_from_nnx_to_linen_a_probe_gives_the_rules_of_the_way_there(name: str) -
     probe = Probe(pair.linen(), lambda: pair.nnx(nnx.Rngs(0)), pair.inputs())
     found = infer_rules({"model": state}, spec_of({"step": jnp.int32(0), "params": variables}), probe=probe)
     assert found == probed(pair.linen, pair.nnx, pair.inputs())
+
+
+class Stem(nn.Module):
+    """A module with a variable of its own, and modules below."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        x = nn.Dense(D, name="project")(x) * self.param("gain", nn.initializers.ones, (D,))
+        return nn.LayerNorm(name="norm")(x)
+
+
+class Stage(nn.Module):
+    """The outer layer is constructed first, and so `Dense_0`."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        return x + nn.Dense(D)(nn.tanh(nn.Dense(D)(x)))
+
+
+class Deep(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        for stage in (Stem(), Stage(), Stage()):
+            x = stage(x)
+        return nn.Dense(2, name="head")(x)
+
+
+class NnxGain(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.gain, self.norm = nnx.Param(jnp.ones(D)), nnx.LayerNorm(D, rngs=rngs)
+
+    def __call__(self, x: Any) -> Any:
+        return self.norm(x * self.gain[...])
+
+
+class NnxFlat(nnx.Module):
+    """The same without stages, under names that mislead."""
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.a, self.b, self.c, self.d, self.e = (nnx.Linear(D, D, rngs=rngs) for _ in range(5))
+        self.scaled, self.head = NnxGain(rngs), nnx.Linear(D, 2, rngs=rngs)
+
+    def __call__(self, x: Any) -> Any:
+        x = self.scaled(self.e(x))
+        x = x + self.d(jnp.tanh(self.a(x)))
+        return self.head(x + self.b(jnp.tanh(self.c(x))))
+
+
+def test_modules_that_are_nested_otherwise_are_found_by_a_run() -> None:
+    found = probed(Deep, NnxFlat, X)
+    assert (found.problems, found.ways) == ((), 1)
+    rules = {str(rule.source): rule.to for rule in found.rules.rules}
+    assert rules == {
+        "params/Stem_0/project/*": "e/*",
+        "params/Stem_0/norm/*": "scaled/norm/*",
+        "params/Stem_0/*": "scaled/*",
+        "params/Stage_0/Dense_0/*": "d/*",
+        "params/Stage_0/Dense_1/*": "a/*",
+        "params/Stage_1/Dense_0/*": "b/*",
+        "params/Stage_1/Dense_1/*": "c/*",
+        "params/head/*": "head/*",
+    }
+    order = list(rules)
+    assert order.index("params/Stem_0/*") > order.index("params/Stem_0/norm/*")
+    assert {rule.evidence for rule in found.rules.rules} == {"probed"}
+
+
+def test_without_a_run_the_hint_is_to_run_them() -> None:
+    variables: Any = jax.eval_shape(lambda: Deep().init(jax.random.key(0), X))
+    found = infer_rules({"step": jnp.int32(0), **variables}, spec_of(lambda: NnxFlat(nnx.Rngs(0))))
+    assert [problem.code for problem in found.problems] == [Code.NO_MAPPING]
+    assert "--probe" in (found.problems[0].hint or "")

@@ -1,13 +1,14 @@
 """Infer rules from a Linen state and a spec of the NNX one: accepted is what is proved, or asked for."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import prod
 
 from linen_nnx.convert.mapping.colours import Colours
 from linen_nnx.convert.mapping.drafting import Draft, drafts, flat_drafts
 from linen_nnx.convert.mapping.evidence import AXIS, FLAT, NONE, PROBED, SQUARE, Evidence, weaker
 from linen_nnx.convert.mapping.library import LINEN_CLASSES, is_of_any_rank, stacked_axes
-from linen_nnx.convert.mapping.modules import Keys, Leaf, Node, Restacked
+from linen_nnx.convert.mapping.modules import Keys, Leaf, Node, Restacked, flattened
 from linen_nnx.convert.mapping.pairing import Alike, pair
 from linen_nnx.convert.mapping.probing import Probed, confirmed, probed
 from linen_nnx.convert.mapping.running import Runner
@@ -45,16 +46,29 @@ def infer(
     if fits:
         found, problems, ways = _paired(linen, nnx, fits, colours, accept, runner and runner())
     else:
-        found, problems = _flat(linen, nnx)
-        ways = 1 if found else 0
-        if found and runner is not None:
-            problems += confirmed([draft.rule for draft in found], linen, runner())
+        found, problems, ways = _nested_otherwise(linen, nnx, accept, runner)
     rules = Rules(
         collections=_collections(linen, list(types)),
         rules=tuple(_rule(draft, accept) for draft in found),
         keep=tuple(_keeps(rngs)),
     )
     return Inference(rules=rules, problems=tuple(problems), ways=ways)
+
+
+def _nested_otherwise(
+    linen: Node, nnx: Node, accept: Accept, runner: Callable[[], Runner] | None
+) -> tuple[list[Draft], list[Problem], int]:
+    """Variable by variable, where all are unlike; module by module, where a run shows that nesting is all."""
+    found, problems = _flat(linen, nnx)
+    if runner is None:
+        return found, problems, len(found[:1])
+    if found:
+        return found, confirmed([draft.rule for draft in found], linen, runner()), 1
+    ours, theirs, colours = flattened(linen), flattened(nnx), Colours()
+    if colours.of(ours) != colours.of(theirs):
+        return found, problems, 0
+    made, doubts, ways = _paired(ours, nnx, [theirs], colours, accept, runner())
+    return [replace(draft, evidence=weaker(draft.evidence, PROBED)) for draft in made], doubts, ways
 
 
 def _rule(draft: Draft, accept: Accept) -> Rule:
@@ -202,7 +216,9 @@ def _unlike(ours: Sequence[tuple[Keys, Leaf]], theirs: Sequence[tuple[Keys, Leaf
         code=Code.NO_MAPPING,
         expected=f"a like for every variable of the target: {'; '.join(right) or 'they are there'}",
         found="; ".join(left) or text,
-        hint="write the rules by hand: `linen-nnx schema rules` describes them",
+        hint="write the rules by hand: `linen-nnx schema rules` describes them"
+        if left or right
+        else "run both models: --probe tells which module is which, however they are nested",
     )
 
 

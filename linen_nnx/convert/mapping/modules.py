@@ -168,3 +168,15 @@ def contracted(node: Node) -> Node:
         only = children[0]
         return replace(only, label=node.label + only.label)
     return replace(node, children=children)
+
+
+def flattened(root: Node) -> Node:
+    """All modules that hold variables, side by side, however they are nested.
+
+    The deepest are first: the rule of a module is also one for what stands in it, and the first is followed.
+    """
+    below = sorted(
+        (node for node in root.walk() if node.leaves and node is not root), key=lambda node: -len(node.path)
+    )
+    children = tuple(replace(node, label=node.path, children=()) for node in below)
+    return replace(root, children=children)

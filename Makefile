@@ -15,7 +15,7 @@ export PATH
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint type bench docs oracle readers old-writers format clean
+.PHONY: help demo test check lint type bench docs oracle decoders readers old-writers format clean
 
 RUN := $(VENV)/bin/python -m
 
@@ -47,6 +47,9 @@ docs: .venv-docs/.ready  ## build the manual (in build/docs)
 
 oracle: $(VENV)/.ready  ## train, convert and resume with MaxText itself (Python 3.12, 5 GB, minutes)
 	$(RUN) tests.oracle --python '$(ORACLE_PYTHON)' $(ARGS)
+
+decoders: $(VENV)/.ready  ## ask MaxText what its decoders hold, and keep it as test data (the oracle's environments)
+	$(RUN) tests.decoders --python '$(ORACLE_PYTHON)' $(ARGS)
 
 old-writers: $(VENV)/.ready  ## write test data with flax 0.8.5, 0.10.2, 0.10.7 and 0.11.2 (Python 3.11, 2 GB, minutes)
 	$(RUN) tests.old --python '$(OLD_PYTHON)' $(ARGS)

@@ -3,7 +3,17 @@
 from collections.abc import Callable
 from itertools import pairwise
 
-from linen_nnx.convert.layers.names import GLOBAL, LAYERS, LOCAL, NESTED_DENSE, LayerPlace, Left, One, read
+from linen_nnx.convert.layers.names import (
+    GLOBAL,
+    LAYERS,
+    LOCAL,
+    MOE_OUTSIDE,
+    NESTED_DENSE,
+    LayerPlace,
+    Left,
+    One,
+    read,
+)
 from linen_nnx.convert.quantised import quantised_signs
 from linen_nnx.schema.detection import Against, Detection
 from linen_nnx.schema.diloco import DilocoTrainState
@@ -121,6 +131,8 @@ def _maxtext_signs(inventory: Inventory) -> list[str]:
         signs.append(f"layers are keyed by number, as at {path}")
     if path := _first(inventory, _is_stream):
         signs.append(f"streams of random numbers stand among the parameters, as at {path}")
+    if any(name.startswith(MOE_OUTSIDE) for name in names):
+        signs.append(f"layers outside of a pipeline are called {MOE_OUTSIDE}")
     if names & {LOCAL, GLOBAL} and (path := _first(inventory, _is_stacked_remainder)):
         signs.append(f"what is left over of the blocks is stacked, as at {path}")
     if names & {LOCAL, GLOBAL} and (path := _first(inventory, _is_parted_block)):

@@ -4,7 +4,7 @@
 |---|---|---|---|
 | MTP's transformer layer | April 2026 | `mtp_block/mtp_1_transformer_layer` | below `mtp_block/mtp_layer_1` |
 | layers of a pipeline stage | June 2026 | `layers_per_stage` | `pipeline_module/layers/scanned_layers` |
-| MoE layers outside of it | June 2026 | `moe_layers` | `moe_layers_outside_pipeline` |
+| MoE layers outside of it | its end | `moe_layers` | `moe_layers_outside_pipeline`, in NNX alone |
 
 NNX runs have never written the older names. Which of them a checkpoint has is part of its form.
 """
@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from linen_nnx.convert.layers.recognise import recognise
-from linen_nnx.schema.ir import Slot, TrainState
+from linen_nnx.schema.ir import Slot, TrainState, Variable
 from linen_nnx.schema.layout import OldName
 from linen_nnx.schema.path import DictKey, Key, KeyPath
 
@@ -47,6 +47,12 @@ def old_names(paths: Iterable[KeyPath]) -> tuple[OldName, ...]:
     if moe & pipelines:
         found.add(OldName.PIPELINE_MOE)
     return tuple(sorted(found))
+
+
+def linens_own(variables: Iterable[Variable]) -> tuple[OldName, ...]:
+    """The names that a Linen state of these variables has, where no earlier form of it is known."""
+    outside = any(_is_moe(key, _TODAYS_MOE) for v in variables for key in v.slot.path.keys[:_HEAD])
+    return (OldName.PIPELINE_MOE,) if outside else ()
 
 
 def renewed(state: TrainState, names: Sequence[OldName]) -> TrainState:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from linen_nnx.convert.collisions import collisions
+from linen_nnx.convert.era_names import linens_own
 from linen_nnx.convert.framing.nesting import nested
 from linen_nnx.convert.layouts import Lifted, examine, lower, on_disk
 from linen_nnx.convert.passes.aside import SetAside
@@ -49,6 +50,8 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
     against = None if template is None else _lift_template(template, layout, inner)
     known = against.form if against else _known(source, lifted.form, layout, inner)
     form = target_form(layout, inner, lifted.form, known, options)
+    if known is None and layout is Layout.LINEN:
+        form = form.model_copy(update={"old_names": linens_own(lifted.state.variables)})
     earlier = () if source.side is None else source.side.residue.origins
     try:
         if not lifted.form.is_of(layout, inner) and not _params_only(form, options):

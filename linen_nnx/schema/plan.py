@@ -105,6 +105,7 @@ class NoteCode(StrEnum):
     DROPPED_WAS_TRAINED = "dropped-was-trained"
     INFERRED_RULES = "inferred-rules"
     OLDER_BLOCKS = "older-blocks"
+    STAGES_KEPT = "stages-kept"
 
 
 class Note(Model):

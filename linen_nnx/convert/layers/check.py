@@ -13,14 +13,21 @@ from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem
 
 
-def unrestackable(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -> list[Problem]:
-    """What stands against restacking this state at all: stacks that are not understood, or no layers."""
-    stages: dict[KeyPath, None] = {}
+def stages(variables: Sequence[Variable]) -> tuple[KeyPath, ...]:
+    """Where pipeline stages stand: stacked by stage and repeat, which no shape tells apart."""
+    found: dict[KeyPath, None] = {}
     for variable in variables:
         for depth, name in enumerate(variable.slot.path.names):
             if name in PIPELINE:
-                stages[variable.slot.path[: depth + 1]] = None
+                found[variable.slot.path[: depth + 1]] = None
                 break
+    return tuple(found)
+
+
+def unrestackable(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -> list[Problem]:
+    """What stands against restacking this state at all: there are no layers but those of pipeline stages."""
+    if groups:
+        return []
     problems = [
         Problem(
             code=Code.UNSUPPORTED,
@@ -29,9 +36,9 @@ def unrestackable(variables: Sequence[Variable], groups: Sequence[LayerGroup]) -
             found="pipeline stages, stacked by stage and repeat",
             hint="leave out --scan-layers and --no-scan-layers: they are then kept as they are",
         )
-        for path in stages
+        for path in stages(variables)
     ]
-    if not groups and not problems:
+    if not problems:
         problems.append(
             Problem(
                 code=Code.LAYERS_NOT_STACKABLE,

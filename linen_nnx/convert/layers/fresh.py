@@ -13,7 +13,7 @@ from linen_nnx.convert.layers.names import DENSE, LAYERS, MOE, REMAINDER
 from linen_nnx.convert.layers.recognise import GroupKey, Seen, period_of
 from linen_nnx.schema.choices import Decoder
 from linen_nnx.schema.layout import LayerGroup, LayerSlot
-from linen_nnx.schema.path import ROOT
+from linen_nnx.schema.path import ROOT, KeyPath
 from linen_nnx.schema.problem import Code, Problem
 
 ENGRAM = "engram"
@@ -35,8 +35,8 @@ def fresh_slots(
     families it is that stand alike in older ones.
     """
     found = seen[group.parent, group.name]
-    if group.name in (DENSE, MOE):
-        if any(ENGRAM in seen[key].names for key in _siblings(group, seen)):
+    if group.name != LAYERS:
+        if group.name in (DENSE, MOE) and any(ENGRAM in seen[key].names for key in _siblings(group, seen)):
             return _ranges(group, found), None
         slots = _cycled(LAYERS, "layers_{}", group.count, cycle or period_of(found) or 1)
         return tuple(LayerSlot(path=ROOT / group.name + s.path[1:], index=s.index) for s in slots), None
@@ -52,7 +52,7 @@ def kindred(group: LayerGroup, seen: Mapping[GroupKey, Seen]) -> list[list[int]]
     """Numbers of layers that must be alike, where names tell; None where only the layers themselves do."""
     found = seen[group.parent, group.name]
     numbers = sorted(found.layers)
-    if group.name in (DENSE, MOE):
+    if group.name != LAYERS:
         has = [n for n in numbers if ENGRAM in found.names_of(n)]
         return [has, [n for n in numbers if n not in has]] if has else None
     family = family_of(found.names, found.beside)
@@ -62,9 +62,10 @@ def kindred(group: LayerGroup, seen: Mapping[GroupKey, Seen]) -> list[list[int]]
     if problem is not None or len(numbers) != group.count:
         # The layers differ by nature, and the places that would tell how are not known.
         return []
-    classes: dict[str, list[int]] = {}
+    classes: dict[str | KeyPath, list[int]] = {}
     for number, slot in zip(numbers, slots, strict=True):
-        classes.setdefault(slot.path.names[-1] if slot.index else "", []).append(number)
+        # A layer that is never stacked may be unlike every other.
+        classes.setdefault(slot.path.names[-1] if slot.index else slot.path, []).append(number)
     return list(classes.values())
 
 

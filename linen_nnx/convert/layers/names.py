@@ -26,18 +26,12 @@ DECODERS = frozenset({"decoder", "encoder"})
 """Parents whose layers are a decoder's for certain; elsewhere `layers_2` may be any module's name."""
 TOWERS = frozenset({"vision_encoder", "audio_encoder", "mtp_block"})
 """Parts of a model whose layers are never scanned with the decoder's."""
-PIPELINE = frozenset(
-    {
-        "pipeline_module",
-        "layers_per_stage",
-        "scanned_layers",
-        "layers_outside_pipeline",
-        "moe_layers_outside_pipeline",
-    }
-)
+PIPELINE = frozenset({"pipeline_module", "layers_per_stage", "scanned_layers"})
 """Pipeline stages: stacked by stage and repeat. They are kept as they are."""
+OUTSIDE, MOE_OUTSIDE = "layers_outside_pipeline", "moe_layers_outside_pipeline"
+"""Layers that are in no stage of a pipeline; runs have stacked them, or one by one, as others."""
 
-_UNDERSCORE = re.compile(rf"({LAYERS}|{DENSE}|{MOE})_(\d+)")
+_UNDERSCORE = re.compile(rf"({LAYERS}|{DENSE}|{MOE}|{OUTSIDE}|{MOE_OUTSIDE})_(\d+)")
 NESTED_DENSE = "dense_layer_"
 _DENSE_NESTED = re.compile(rf"{NESTED_DENSE}(\d+)")
 _RANGE = re.compile(rf"({DENSE}|{MOE})_(\d+)_(\d+)")
@@ -137,7 +131,7 @@ def _read_two(name: str, following: str) -> tuple[str, Role, int] | None:
         if slot:
             return LAYERS, Left(int(slot[1])), 2
         return (LAYERS, Left(_PARTS[following], following == LOCAL), 2) if following in _PARTS else None
-    if name not in (LAYERS, DENSE, MOE, BLOCKS):
+    if name not in (LAYERS, DENSE, MOE, BLOCKS, OUTSIDE, MOE_OUTSIDE):
         return None
     group = LAYERS if name == BLOCKS else name
     if following in _PARTS:
@@ -156,6 +150,8 @@ def unstacked_path(group: LayerGroup, layer: int, names: LayerNames) -> KeyPath:
     in `layers/2`; its dense layers are `dense_layers_0` and `dense_layer_0`.
     """
     match names:
+        case _ if group.name in (OUTSIDE, MOE_OUTSIDE):
+            return group.parent / f"{group.name}_{layer}"
         case LayerNames.UNDERSCORE:
             return group.parent / f"{group.name}_{layer}"
         case LayerNames.NESTED if group.name == DENSE:

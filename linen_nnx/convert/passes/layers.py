@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from linen_nnx.convert.layers.check import layer_gaps, unlike_layers, unrestackable
+from linen_nnx.convert.layers.check import layer_gaps, stages, unlike_layers, unrestackable
 from linen_nnx.convert.layers.families import Family
 from linen_nnx.convert.layers.recognise import GroupKey, Seen, collect, recount
 from linen_nnx.convert.layers.restack import Restacking, restack
@@ -156,9 +156,16 @@ class _Work:
     def _aux(self, how: Restacking) -> Restacking:
         return Restacking(how.before, how.after, self._aux_axis, self._aux_axis)
 
+    def _stages_kept(self) -> list[Note]:
+        """Of layers that are restacked, those of a pipeline's stages are not, as in a run of MaxText."""
+        at = stages(self._given) if self.restacked else ()
+        text = "pipeline stages are kept as they are: a run has them so, whether it scans other layers or not"
+        return [Note(code=NoteCode.STAGES_KEPT, text=text, paths=at)] if at else []
+
     def notes(self) -> list[Note]:
         """What the user should know."""
-        notes = [*self._unsettled, *(whole_leaf_notes(self.optimizer) if self.restacked else [])]
+        notes = [*self._unsettled, *self._stages_kept()]
+        notes += whole_leaf_notes(self.optimizer) if self.restacked else []
         if not self.apart:
             return notes
         paths = tuple(variable.slot.path for variable in self.apart)

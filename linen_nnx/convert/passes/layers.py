@@ -158,7 +158,7 @@ class _Work:
 
     def _stages_kept(self) -> list[Note]:
         """Of layers that are restacked, those of a pipeline's stages are not, as in a run of MaxText."""
-        at = stages(self._given) if self.restacked else ()
+        at = stages(self.variables) if self.restacked else ()
         text = "pipeline stages are kept as they are: a run has them so, whether it scans other layers or not"
         return [Note(code=NoteCode.STAGES_KEPT, text=text, paths=at)] if at else []
 

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -32,6 +33,7 @@ class Conversion:
     template: opt.Template = None
     rules: opt.RulesFile = None
     spec: opt.SpecFile = None
+    probe: opt.ProbeOption = None
     inverse: opt.Inverse = False
     accept: opt.AcceptOption = Accept.PROVED
     params_only: opt.ParamsOnly = False
@@ -78,6 +80,30 @@ class Conversion:
             accept=self.accept,
             chunks=self.chunks,
         )
+
+    def options_for(self, source: Path) -> "ConversionOptions":
+        """The same, with the rules that running both models proves, if that is asked for.
+
+        Raises `ConversionError` where anything is left open.
+        """
+        options = self.options()
+        if self.probe is None:
+            return options
+        from linen_nnx.cli import render
+        from linen_nnx.cli.user_code import probe_of
+        from linen_nnx.convert.mapping.front import infer_rules
+        from linen_nnx.schema.errors import ConversionError, raise_if
+
+        if options.spec is None or options.rules is not None:
+            raise typer.BadParameter(
+                "rules are inferred of --spec, and without --rules", param_hint="--probe"
+            )
+        probe = probe_of(self.probe)
+        found = infer_rules(source, options.spec, self.accept, probe=probe, step=self.step, item=self.item)
+        raise_if(found.problems, ConversionError)
+        render.inferred(found, None)
+        inverse = not options.spec.layout.is_nnx
+        return options.model_copy(update={"rules": found.rules, "inverse": inverse})
 
 
 def takes_conversion(run: Callable[..., None]) -> Callable[..., None]:

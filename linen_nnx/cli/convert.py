@@ -34,7 +34,7 @@ def run(
     from linen_nnx.cli import render
     from linen_nnx.convert.converting import check, convert
 
-    options, effort = asked.options(), asked.effort()
+    options, effort = asked.options_for(source), asked.effort()
     render.step_taken(source, asked.step, asked.item)
     if dry_run:
         made = check(

@@ -12,7 +12,7 @@ def run(source: opt.Source, asked: Conversion, as_json: opt.Json = False) -> Non
     from linen_nnx.cli import render
     from linen_nnx.convert.converting import plan
 
-    options = asked.options()
+    options = asked.options_for(source)
     effort = asked.effort()
     render.step_taken(source, asked.step, asked.item)
     made = plan(

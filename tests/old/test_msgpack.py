@@ -60,6 +60,24 @@ def test_a_file_is_the_state_that_orbax_saves(tmp_path: Path) -> None:
     assert verify(tmp_path / "back", against=file) == []
 
 
+@pytest.mark.parametrize("form", [(), ("7",), ("7", "default"), ("checkpoint_7",)], ids="/".join)
+def test_the_aggregate_file_of_early_orbax_is_the_state(form: tuple[str, ...], tmp_path: Path) -> None:
+    """`checkpoint` in an item without `_METADATA`: of an item, a step or a run."""
+    folder = tmp_path.joinpath("run", *form)
+    folder.mkdir(parents=True)
+    file = write(state(), folder / "checkpoint")
+    assert locate(tmp_path / "run").item == file
+    assert inspect(tmp_path / "run").step == 7
+    convert(tmp_path / "run", tmp_path / "nnx", Layout.NNX)
+    assert verify(tmp_path / "nnx", against=file) == []
+
+
+def test_beside_metadata_the_file_is_no_state(tmp_path: Path) -> None:
+    save_item(state(), tmp_path / "item")
+    write({"step": 1}, tmp_path / "item" / "checkpoint")
+    assert locate(tmp_path / "item").item == tmp_path / "item"
+
+
 def test_the_latest_file_of_a_folder_is_taken(tmp_path: Path) -> None:
     for step in (2, 10, 9):
         write({**state(), "step": step}, tmp_path / f"checkpoint_{step}")

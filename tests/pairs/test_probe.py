@@ -1,6 +1,7 @@
 """Both models are run: what structure leaves open is settled rightly, or refused; names are not looked at."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -27,6 +28,8 @@ from tests.pairs import layered, library, plain
 from tests.pairs.pair import By, Pair
 from tests.pairs.test_mapping import MISLEADING, PAIRS, REFUSED
 from tests.pairs.training import distance, linen_variables, nnx_forward
+from tests.support.checkpoints import save_item
+from tests.support.command import run
 
 D = plain.D
 X = jnp.sin(jnp.arange(3.0 * D)).reshape(3, D)
@@ -292,6 +295,46 @@ def test_no_model_given_is_changed() -> None:
     state = {"step": jnp.int32(0), **variables}
     infer_rules(state, spec_of(model), probe=Probe(pair.linen(), model, pair.inputs()))
     assert distance(before, nnx.state(model, nnx.Param)) == 0.0
+
+
+MODULE = """
+import sys
+from flax import nnx
+import linen_nnx
+from tests.pairs import plain
+
+pair = next(pair for pair in plain.PAIRS if pair.name == "qkv_renamed")
+
+def make():
+    return pair.nnx(nnx.Rngs(0))
+
+def probe():
+    return linen_nnx.Probe(pair.linen(), make, pair.inputs())
+"""
+
+
+def test_commands_take_a_function_that_makes_the_probe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = next(pair for pair in plain.PAIRS if pair.name == "qkv_renamed")
+    save_item({"step": jnp.int32(0), **linen_variables(pair)}, tmp_path / "linen")
+    (tmp_path / "both.py").write_text(MODULE)
+    both, spec = f"{tmp_path}/both.py", tmp_path / "spec.json"
+    assert run("spec", f"{both}:make", "--out", spec) == 0
+    asked = (tmp_path / "linen", "--spec", spec)
+    assert run("map", *asked) == 1
+    assert run("map", *asked, "--probe", f"{both}:probe", "--out", tmp_path / "rules.toml") == 0
+    assert run("plan", *asked, "--probe", f"{both}:probe") == 0
+    capsys.readouterr()
+    convert = ("convert", tmp_path / "linen", tmp_path / "nnx", "--spec", spec)
+    assert run(*convert) == 1
+    assert run(*convert, "--probe", f"{both}:probe", "--rules", tmp_path / "rules.toml") == 2
+    assert run(*convert, "--probe", f"{both}:make") == 1
+    assert run(*convert, "--probe", f"{both}:probe") == 0
+    assert "3 rules: 3 probed" in capsys.readouterr().err
+    assert run("verify", tmp_path / "nnx", "--against", tmp_path / "linen") == 0
+    back = (tmp_path / "nnx", tmp_path / "back", "--rules", tmp_path / "rules.toml", "--inverse")
+    assert run("convert", *back) == 0
 
 
 @pytest.mark.parametrize("name", ["cnn_bn_dropout", "lstm_plain_to_opt", "custom_variable"])

@@ -2,6 +2,7 @@
 
 A run folder holds numbered steps, a step folder holds items, an item folder holds `_METADATA`. Names
 differ between writers (`items`, `state`, `default`, `pytree`, …), so an item is found by its `_METADATA`.
+Early releases of orbax wrote none: the file `checkpoint` in an item is then the whole state, in msgpack.
 """
 
 import re
@@ -25,6 +26,7 @@ DEFAULT_ITEM = "items"
 """What MaxText calls the item of a train state."""
 
 _STEP = re.compile(r"(?:.*_)?0*(\d+)")
+_AGGREGATE = "checkpoint"
 _ORBAX_TEMPORARY = ".orbax-checkpoint-tmp"
 
 
@@ -111,6 +113,8 @@ def locate(path: Path, step: int | None = None, item: str | None = None) -> Loca
         raise _not_a_checkpoint(path, "a file" if path.exists() else "nothing")
     if (path / METADATA_FILE).is_file():
         return Location(item=path)
+    if _is_aggregate(path):
+        return Location(item=path / _AGGREGATE)
     if _items(path):
         return _in_step(path, item, None)
     steps, base = _steps_below(path)
@@ -126,7 +130,11 @@ def _in_step(step: Path, item: str | None, run: Path | None) -> Location:
     names = {child.name for child in _items(step)}
     if item is None and names >= set(TUNIX_PARTS):
         return Location(item=step / TUNIX_PARTS[0], step=step, run=run, parts=TUNIX_PARTS)
-    return Location(item=_one_item(step, item), step=step, run=run)
+    found = _one_item(step, item)
+    if _is_aggregate(found):
+        # A file, like those of flax: what is written of it has no run around it.
+        return Location(item=found / _AGGREGATE)
+    return Location(item=found, step=step, run=run)
 
 
 def _steps_below(path: Path) -> tuple[dict[int, Path], Path]:
@@ -164,6 +172,14 @@ def _is_legacy(path: Path) -> bool:
     return first != b"" and (0x80 <= first[0] <= 0x8F or first[0] in (0xDE, 0xDF))
 
 
+def _is_item(folder: Path) -> bool:
+    return (folder / METADATA_FILE).is_file() or _is_aggregate(folder)
+
+
+def _is_aggregate(folder: Path) -> bool:
+    return not (folder / METADATA_FILE).is_file() and _is_legacy(folder / _AGGREGATE)
+
+
 def _choose(base: Path, steps: dict[int, Path], step: int | None) -> Path:
     if step is None:
         return steps[max(steps)]
@@ -178,12 +194,10 @@ def _choose(base: Path, steps: dict[int, Path], step: int | None) -> Path:
 
 
 def _items(step: Path, *, or_itself: bool = False) -> list[Path]:
-    if or_itself and (step / METADATA_FILE).is_file():
+    if or_itself and _is_item(step):
         return [step]
     return sorted(
-        child
-        for child in step.iterdir()
-        if child.is_dir() and child.name != OWN_FOLDER and (child / METADATA_FILE).is_file()
+        child for child in step.iterdir() if child.is_dir() and child.name != OWN_FOLDER and _is_item(child)
     )
 
 

@@ -25,6 +25,7 @@ from linen_nnx import (
 )
 from linen_nnx.cli import render
 from linen_nnx.cli.render.difference import line
+from linen_nnx.convert.compare import reading, units
 from linen_nnx.schema.difference import (
     EmptiesDiffer,
     LayersDiffer,
@@ -47,6 +48,7 @@ from linen_nnx.schema.finding import (
 )
 from linen_nnx.schema.inspection import PartName
 from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.routing import Effort
 from tests.compare.content import KERNEL, MU, NU, PARAMS, Content, changed, content, layer, saved, swapped
 from tests.support import golden
 from tests.support.checkpoints import STORAGES, Cache, Storage
@@ -434,6 +436,27 @@ def test_square_stacks_alike_are_compared_and_others_want_their_axis_named(tmp_p
     assert diff(one, tmp_path / "apart", layer_axis=1).equal
     assert fingerprint(one, layer_axis=1) == fingerprint(tmp_path / "apart")
     assert not diff(one, tmp_path / "apart", layer_axis=0).equal
+
+
+@pytest.mark.parametrize("tolerance", [None, Tolerance(atol=1e-3, rtol=1e-3)], ids=["bits", "tolerance"])
+def test_what_is_found_does_not_depend_on_how_many_threads_share_an_array(
+    tolerance: Tolerance | None, state: Content, a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = (*layer(1, *MU), *KERNEL)
+    other = {**state, kernel: state[kernel] * np.float32(1.0001)}
+    other = changed(changed(other, kernel, (3, 2), np.nan), (*layer(2, *NU), *KERNEL), (7, 5), 1.0)
+    convert(a, tmp_path / "stack", to=Layout.NNX, options=ConversionOptions(stacking=LayerStacking.STACKED))
+    b = saved(other, tmp_path / "b", Storage(ocdbt=False, zarr_format=2))
+    found = [diff(one, b, tolerance=tolerance) for one in (a, tmp_path / "stack")]
+    monkeypatch.setattr(reading, "_PIECE", 1)
+    monkeypatch.setattr(reading, "_SLAB", 40)
+    monkeypatch.setattr(units, "TILE", 1)
+    for before, one in zip(found, (a, tmp_path / "stack"), strict=True):
+        for workers in (1, 3):
+            after = diff(one, b, tolerance=tolerance, effort=Effort(workers=workers))
+            assert (after.differences, after.within) == (before.differences, before.within)
+            assert after.findings == before.findings
+    assert len(found[0].differences) == 2
 
 
 def test_the_document_says_where_a_leaf_stands_on_each_side(a: Path, state: Content, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from linen_nnx.convert.compare.elements import Tally
-from linen_nnx.convert.compare.units import tiles
+from linen_nnx.convert.compare.units import slab_of, tiles
 from linen_nnx.convert.engine.evaluate import numpy_dtype
 from linen_nnx.schema.array import ArraySpec, DType
 from linen_nnx.schema.difference import Tolerance
@@ -50,6 +50,47 @@ def test_counts_places_and_extremes_are_those_of_the_whole_array(
         assert found.largest is not None
     else:
         assert found.max_abs is None
+
+
+@given(
+    one=FLOATS,
+    other=FLOATS,
+    mix=hnp.arrays(bool, (3, 4)),
+    step=STEPS,
+    at=st.integers(0, 12),
+    tolerant=st.booleans(),
+)
+def test_what_several_threads_found_is_joined_to_what_one_would_have(
+    one: Array, other: Array, mix: Array, step: tuple[int, int], at: int, tolerant: bool
+) -> None:
+    other = np.where(mix, one, other)
+    spec = ArraySpec(shape=one.shape, dtype=DType.FLOAT32)
+    asked = Tolerance(atol=0.1, rtol=0.1) if tolerant else None
+    whole = Tally(spec, spec, asked, 2.0)
+    joined, early, late = whole.fresh(), whole.fresh(), whole.fresh()
+    for position, region in enumerate(tiles(one.shape, step)):
+        corner = tuple(part.start for part in region)
+        for found in (whole, early if position < at else late):
+            found.add(corner, one[region], other[region])
+    joined.join(early)
+    joined.join(late)
+    assert joined.statistics() == whole.statistics()
+    assert (joined.seen_scale, joined.nonzero, joined.corners) == (
+        whole.seen_scale,
+        whole.nonzero,
+        whole.corners,
+    )
+
+
+@given(st.lists(st.integers(0, 9), max_size=4), st.integers(1, 16), st.integers(1, 4000))
+def test_slabs_follow_one_another_in_the_order_of_the_elements(
+    shape: list[int], itemsize: int, nbytes: int
+) -> None:
+    order = np.arange(int(np.prod(shape, dtype=int))).reshape(shape)
+    step = slab_of(shape, itemsize, nbytes)
+    slabs = [order[region] for region in tiles(shape, step)] if order.size else []
+    assert np.array_equal(np.concatenate([[], *(slab.reshape(-1) for slab in slabs)]), order.reshape(-1))
+    assert all(slab.size * itemsize <= max(nbytes, itemsize) for slab in slabs)
 
 
 @given(value=st.floats(-1, 1, width=32).filter(lambda x: x <= 0 or x > 2**-120), away=st.integers(1, 1000))

@@ -4,7 +4,7 @@ Bits decide: a NaN equals a NaN of the same bits, and -0.0 is not 0.0.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -81,6 +81,26 @@ class Tally:
         """A tile was found equal unread: nothing is known of its zeros."""
         self.nonzero = [True, True]
 
+    def fresh(self) -> "Tally":
+        """Of the same leaf, with nothing taken in."""
+        return Tally(self.a, self.b, self.tolerance, self.scale)
+
+    def join(self, later: "Tally") -> None:
+        """Take in what was found in tiles that come after these."""
+        if self.first is None or (later.beyond and not self.beyond):
+            self.first = later.first or self.first
+        if later.max_abs is not None and (self.max_abs is None or later.max_abs > self.max_abs):
+            self.max_abs, self.largest = later.max_abs, later.largest
+        self.max_rel = _larger(self.max_rel, later.max_rel)
+        self.ulps = _larger(self.ulps, later.ulps)
+        self.differing += later.differing
+        self.beyond += later.beyond
+        self.nans += later.nans
+        self.zero_signs += later.zero_signs
+        self.seen_scale = max(self.seen_scale, later.seen_scale)
+        self.nonzero = [one or other for one, other in zip(self.nonzero, later.nonzero, strict=True)]
+        self.corners = self.corners or later.corners
+
     def _differ(self, one: Array, other: Array, where: "np.ndarray[Any, np.dtype[np.intp]]") -> None:
         self.differing += len(where)
         flat, flat_other = one.reshape(-1), other.reshape(-1)
@@ -103,6 +123,8 @@ class Tally:
         wide, other = _wide(x), _wide(y)
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             away = np.abs(wide - other)
+            # Two infinities of complex numbers: their distance is none.
+            away[np.isnan(away)] = np.inf
             size = np.maximum(np.abs(wide), np.abs(other))
             relative = np.where(np.isinf(away), np.inf, np.where(size > 0, away / size, 0.0))
         nan, nan_other = np.isnan(wide), np.isnan(other)
@@ -154,6 +176,15 @@ class Tally:
             nans=self.nans,
             zero_signs=self.zero_signs,
         )
+
+
+N = TypeVar("N", int, float)
+
+
+def _larger(one: N | None, other: N | None) -> N | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)
 
 
 def _words(data: Array) -> Array:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from linen_nnx.convert.store.extents import Extent, StoredValue, read_extent
 from linen_nnx.convert.store.read import Opener, StoredArray
 from linen_nnx.schema.ops import Copy, Op
 
+_WINDOW = 4 * 2**20
+"""Bytes of each side that are held against each other at a time."""
 _Stored = tuple[StoredArray, StoredValue | None]
 
 
@@ -84,27 +86,27 @@ def _same(a: _Stored, b: _Stored) -> bool:
     (one, first), (other, second) = a, b
     if first is None or second is None:
         return first is second
-    if _length(first) != _length(second):
+    length = _length(first)
+    if length != _length(second):
         return False
-    if (
-        isinstance(first, Extent)
-        and isinstance(second, Extent)
-        and _place(one, first) == _place(other, second)
-    ):
+    if (place := _place(one, first)) is not None and place == _place(other, second):
         return True
-    return _bytes(one, first) == _bytes(other, second)
+    windows = ((at, min(_WINDOW, length - at)) for at in range(0, length, _WINDOW))
+    return all(_bytes(one, first, *at) == _bytes(other, second, *at) for at in windows)
 
 
 def _length(value: StoredValue) -> int:
     return value.length if isinstance(value, Extent) else len(value)
 
 
-def _bytes(array: StoredArray, value: StoredValue) -> bytes:
-    return read_extent(array.folder, value) if isinstance(value, Extent) else value
+def _bytes(array: StoredArray, value: StoredValue, at: int, length: int) -> bytes | bytearray:
+    if isinstance(value, bytes):
+        return value[at : at + length]
+    return read_extent(array.folder, replace(value, offset=value.offset + at, length=length))
 
 
-def _place(array: StoredArray, extent: Extent) -> tuple[int, int, int]:
-    return (*_file(array.folder / extent.file), extent.offset)
+def _place(array: StoredArray, value: StoredValue) -> tuple[int, int, int] | None:
+    return (*_file(array.folder / value.file), value.offset) if isinstance(value, Extent) else None
 
 
 def _file(path: Path) -> tuple[int, int]:

@@ -113,3 +113,13 @@ def step_of(found: Sequence[Block]) -> tuple[int, ...]:
             step[axis] *= max(1, TILE // size)
         step[axis] = max(1, min(step[axis], shape[axis]))
     return tuple(step)
+
+
+def slab_of(shape: Sequence[int], itemsize: int, nbytes: int) -> tuple[int, ...]:
+    """The largest part of `shape`, of elements that follow one another in C order, of at most `nbytes`."""
+    step = [max(1, size) for size in shape]
+    for axis in range(len(step)):
+        if prod(step) * itemsize <= nbytes:
+            break
+        step[axis] = max(1, nbytes // (prod(step[axis + 1 :]) * itemsize))
+    return tuple(step)

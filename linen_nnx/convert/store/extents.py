@@ -133,11 +133,11 @@ def read_extents(folder: Path, extents: Mapping[str, Extent]) -> dict[str, bytes
     return values
 
 
-def read_extent(folder: Path, extent: Extent) -> bytes:
+def read_extent(folder: Path, extent: Extent) -> bytearray:
     """Its bytes. Raises `StorageError`."""
     out = bytearray(extent.length)
     read_extent_into(folder, extent, memoryview(out))
-    return bytes(out)
+    return out
 
 
 def read_extent_into(folder: Path, extent: Extent, out: memoryview) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from linen_nnx.cli.main import COMMANDS
-from tests.properties.disk import STORAGES, save
+from tests.support.checkpoints import save_item
 
 LIVE = {"jax", "jaxlib", "orbax", "flax", "optax"}
 """What only live models need."""
@@ -52,7 +52,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "params": params,
         "opt_state": [{"count": jnp.int32(7), "mu": params}, None],
     }
-    return save(tmp_path_factory.mktemp("startup") / "item", tree, STORAGES[0])
+    return save_item(tree, tmp_path_factory.mktemp("startup") / "item")
 
 
 def test_help_imports_no_models_no_arrays_and_nothing_that_does_the_work() -> None:

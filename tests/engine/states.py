@@ -28,7 +28,7 @@ from linen_nnx.schema.path import ROOT
 from linen_nnx.schema.plan import Place, Write
 from linen_nnx.schema.routing import Effort
 from linen_nnx.schema.zarr import ZarrV2, ZarrV3
-from tests.support.checkpoints import Storage, random_leaf, tree_of
+from tests.support.checkpoints import Storage, random_leaf, save_item, tree_of
 from tests.support.entries import Keys
 
 LAYERS = 3
@@ -82,15 +82,11 @@ def state(dtypes: Sequence[str]) -> Any:
 
 def save(written: Written, folder: Path) -> None:
     """Save `state` at `folder`, in many chunks or one an array; sharded over devices if there are several."""
-    tree, small = state(written.dtypes), written.chunks == "small"
+    tree = state(written.dtypes)
     if len(jax.devices()) > 1:
         mesh = jax.sharding.Mesh(np.array(jax.devices()), ("x",))
         tree = jax.tree.map(lambda leaf: _sharded(leaf, mesh), tree)
-    storage = written.storage
-    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=storage.ocdbt, use_zarr3=storage.zarr_format == 3)
-    save_args = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=2000 if small else None), tree)
-    with ocp.Checkpointer(handler) as checkpointer:
-        checkpointer.save(folder, args=ocp.args.PyTreeSave(tree, save_args=save_args))
+    save_item(tree, folder, written.storage, chunk_bytes=2000 if written.chunks == "small" else None)
 
 
 def _sharded(leaf: Any, mesh: Any) -> Any:

@@ -7,8 +7,12 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from linen_nnx.schema.array import DType, Empty, StringValue
+from linen_nnx.schema.errors import ProblemsError
+from linen_nnx.schema.ops import Origin, refs
+from linen_nnx.schema.options import ConversionOptions
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem
+from tests.properties.held import Held, converted_or_refused
 from tests.properties.states import Array, Content, Tree, array, empty, noise
 
 PLANTED = st.one_of(
@@ -45,13 +49,6 @@ REFUSALS = {
     Code.UNKNOWN_LAYOUT,
     Code.WRONG_KIND,
 }
-
-
-def is_refused_for(path: KeyPath, problem: Problem) -> bool:
-    """Whether a planted entry may be refused so; what is not supported is that entry, and no other."""
-    if problem.code is Code.UNSUPPORTED:
-        return problem.path in (path, path.parent)
-    return problem.code in REFUSALS
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def words(data: Array) -> Counter[bytes]:
     return Counter(raw[start : start + size] for start in range(0, len(raw), size))
 
 
-def arrives(content: Content, among: list[Content]) -> bool:
+def _arrives(content: Content, among: list[Content]) -> bool:
     """Whether the bits of an array stand in what was written, as a whole or spread over it."""
     total: Counter[bytes] = Counter()
     for other in among:
@@ -99,3 +96,25 @@ def arrives(content: Content, among: list[Content]) -> bool:
             total += words(other.data)
     assert content.data is not None
     return words(content.data) - total == Counter() or len(content.data.shape) == 0
+
+
+def assert_accounted_for(plant: Plant, tree: Tree, options: ConversionOptions) -> None:
+    """What is planted in a tree arrives, or is dropped by name, or the tree is refused for it."""
+    path, content = plant.into(tree), plant.content
+    made = converted_or_refused(Held({**tree, path: content}), options)
+    if isinstance(made, ProblemsError):
+        assert [problem for problem in made.problems if not _is_refused_for(path, problem)] == []
+        return
+    assert made.plan is not None
+    dropped = {drop.source.path for drop in made.plan.drops}
+    read = {ref.path for w in made.plan.writes for ref in refs(w.op) if ref.origin is Origin.SOURCE}
+    assert (path in dropped) != (path in read)
+    if content.data is not None and path in read:
+        assert _arrives(content, [*made.tree.values(), *(made.side.tree.values() if made.side else ())])
+
+
+def _is_refused_for(path: KeyPath, problem: Problem) -> bool:
+    """Whether a planted entry may be refused so; what is not supported is that entry, and no other."""
+    if problem.code is Code.UNSUPPORTED:
+        return problem.path in (path, path.parent)
+    return problem.code in REFUSALS

@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 from linen_nnx.schema.array import ArrayValue, DType
 from linen_nnx.schema.errors import ConversionError, LayoutError, ProblemsError
 from linen_nnx.schema.layout import LayerStacking, Layout, Leaves
-from linen_nnx.schema.ops import Origin, refs
 from linen_nnx.schema.options import Aux, ConversionOptions, Parts
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import DropRule
 from linen_nnx.schema.problem import Code
 from tests.properties.held import Held, converted_or_refused, difference, without_frame
-from tests.properties.planting import PLANTS, Plant, arrives, is_refused_for, words
+from tests.properties.planting import PLANTS, Plant, assert_accounted_for, words
 from tests.properties.states import Form, State, Tree, array, linen, nnx, noise
 from tests.properties.strategies import FORMS, LEAVES, states
 
@@ -110,18 +109,7 @@ def test_a_planted_entry_arrives_or_is_dropped_by_name_or_is_refused(
     else:
         form = Form(stacked=form.stacked, axis=form.axis)
         tree = linen(state.without("rngs"), form)
-    path, content = plant.into(tree), plant.content
-    source = Held({**tree, path: content})
-    made = converted_or_refused(source, options_for(state, form, stacking, aux, Parts.ALL))
-    if isinstance(made, ProblemsError):
-        assert [problem for problem in made.problems if not is_refused_for(path, problem)] == []
-        return
-    assert made.plan is not None
-    dropped = {drop.source.path for drop in made.plan.drops}
-    read = {ref.path for w in made.plan.writes for ref in refs(w.op) if ref.origin is Origin.SOURCE}
-    assert (path in dropped) != (path in read)
-    if content.data is not None and path in read:
-        assert arrives(content, [*made.tree.values(), *(made.side.tree.values() if made.side else ())])
+    assert_accounted_for(plant, tree, options_for(state, form, stacking, aux, Parts.ALL))
 
 
 @settings(max_examples=max(250, settings().max_examples))

@@ -5,13 +5,12 @@ from hypothesis import strategies as st
 
 from linen_nnx.schema.errors import ProblemsError
 from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout
-from linen_nnx.schema.ops import Origin, refs
 from linen_nnx.schema.options import Aux, ConversionOptions
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import DropRule, Plan
 from tests.properties.held import Held, converted_or_refused, difference, without_frame
 from tests.properties.layouts import Rendered, rendered
-from tests.properties.planting import PLANTS, Plant, arrives, is_refused_for
+from tests.properties.planting import PLANTS, Plant, assert_accounted_for
 from tests.properties.states import Tree
 
 TO = st.sampled_from([layout for layout in Layout if layout is not Layout.DILOCO])
@@ -73,7 +72,6 @@ def test_whatever_is_planted_anywhere_arrives_or_is_dropped_by_name_or_is_refuse
     plant: Plant, source: Rendered, to: Layout, stacking: LayerStacking | None, aux: Aux
 ) -> None:
     assume(is_seen(source) and (has_place(source, to) or to is Layout.PARAMS))
-    path, content = plant.into(source.tree), plant.content
     layers = any(var.group for var in source.state.variables)
     options = ConversionOptions(
         to=to,
@@ -81,16 +79,7 @@ def test_whatever_is_planted_anywhere_arrives_or_is_dropped_by_name_or_is_refuse
         stacking=stacking if layers else None,
         layer_axis=source.form.axis if layers else None,
     )
-    made = converted_or_refused(Held({**source.tree, path: content}), options)
-    if isinstance(made, ProblemsError):
-        assert [problem for problem in made.problems if not is_refused_for(path, problem)] == []
-        return
-    assert made.plan is not None
-    dropped = {drop.source.path for drop in made.plan.drops}
-    read = {ref.path for w in made.plan.writes for ref in refs(w.op) if ref.origin is Origin.SOURCE}
-    assert (path in dropped) != (path in read)
-    if content.data is not None and path in read:
-        assert arrives(content, [*made.tree.values(), *(made.side.tree.values() if made.side else ())])
+    assert_accounted_for(plant, source.tree, options)
 
 
 @settings(max_examples=max(150, settings().max_examples))

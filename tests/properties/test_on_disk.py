@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,10 +20,10 @@ from linen_nnx.schema.options import ConversionOptions
 from linen_nnx.schema.path import DictKey, KeyPath
 from linen_nnx.schema.plan import Plan
 from linen_nnx.schema.tree import flatten
-from tests.properties.disk import STORAGES, Storage, restore, save
 from tests.properties.held import Held
 from tests.properties.states import EMPTIES, Content, Form, State, Tree, linen, live, nnx, seen_in_nnx
 from tests.properties.strategies import FORMS, LEAVES, states
+from tests.support.checkpoints import STORAGES, Storage, save_item
 from tests.support.profiles import WITHOUT_SHRINKING
 
 STACKINGS = st.sampled_from([None, LayerStacking.STACKED, LayerStacking.UNSTACKED])
@@ -49,9 +50,17 @@ def bytes_of(found: Any) -> bytes:
     return np.asarray(found).tobytes()
 
 
+def as_numpy(folder: Path) -> Any:
+    """What orbax restores, with arrays of numpy."""
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        metadata = checkpointer.metadata(folder).item_metadata.tree
+        arguments = ocp.checkpoint_utils.construct_restore_args(metadata)
+        return checkpointer.restore(folder, restore_args=arguments)
+
+
 def unlike(folder: Path, expected: Tree) -> list[str]:
     """Paths at which a checkpoint, restored by orbax, differs from `expected`."""
-    restored = dict(flatten(restore(folder)))
+    restored = dict(flatten(as_numpy(folder)))
     values = inspect(folder).inventory.by_path
     out = []
     for path in dict.fromkeys((*expected, *restored)):
@@ -101,7 +110,7 @@ def test_a_saved_nnx_state_converts_to_linen_and_back_with_every_byte(
     tree = named_for(nnx(state, form, leaves), storage)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        source = save(root / "source", live(tree, leaf), storage)
+        source = save_item(live(tree, leaf), root / "source", storage)
         assert inventory_of(live(tree, leaf)) == inspect(source).inventory
         convert(source, root / "linen", options=asked(state, form, Layout.LINEN, stacking))
         held = Held(tree).converted(asked(state, form, Layout.LINEN, stacking))
@@ -124,7 +133,7 @@ def test_a_saved_linen_state_converts_to_nnx_and_back_with_every_byte(
     tree = named_for(linen(state, form), storage)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        source = save(root / "source", live(tree, leaf), storage)
+        source = save_item(live(tree, leaf), root / "source", storage)
         there = asked(state, form, Layout.NNX, stacking).model_copy(update={"leaves": leaves})
         convert(source, root / "nnx", options=there)
         stacked = form.stacked if stacking is None else stacking is LayerStacking.STACKED
@@ -141,7 +150,7 @@ def test_the_plan_of_a_checkpoint_is_the_plan_of_its_tree(state: State, form: Fo
     tree = nnx(state, form, leaves)
     held = Held(tree).converted(asked(state, form, Layout.LINEN, None))
     with tempfile.TemporaryDirectory() as name:
-        source = save(Path(name) / "source", live(tree, leaf))
+        source = save_item(live(tree, leaf), Path(name) / "source")
         made = plan(source, options=asked(state, form, Layout.LINEN, None))
     assert held.plan is not None
     for field in Plan.model_fields:
@@ -155,7 +164,7 @@ def test_converting_leaves_every_file_of_the_source_as_it_was(
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        source = save(root / "source", live(nnx(state, form, leaves), leaf))
+        source = save_item(live(nnx(state, form, leaves), leaf), root / "source")
         before = files(source)
         convert(source, root / "target")
         assert files(source) == before
@@ -174,7 +183,7 @@ def test_a_target_needs_nothing_of_its_source(state: State, form: Form, leaves: 
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         tree = nnx(state, form, leaves)
-        source = save(root / "source", live(tree, leaf))
+        source = save_item(live(tree, leaf), root / "source")
         convert(source, root / "target")
         source.rename(root / "moved")
         visible = State(state.variables, seen_in_nnx(state.optimizer), state.step)
@@ -185,6 +194,6 @@ def test_a_target_needs_nothing_of_its_source(state: State, form: Form, leaves: 
 def test_a_tree_of_every_empty_is_restored_as_it_was(tmp_path: Path) -> None:
     """The comparison above sees containers, not leaves alone."""
     tree: dict[str, Any] = {"a": {}, "b": [], "c": None, "d": [None, {"e": np.ones(2, np.float32)}]}
-    found = dict(flatten(restore(save(tmp_path / "item", tree))))
+    found = dict(flatten(as_numpy(save_item(tree, tmp_path / "item"))))
     assert set(found) == {KeyPath.of(*p) for p in [("a",), ("b",), ("c",), ("d", 0), ("d", 1, "e")]}
     assert (found[KeyPath.of("a")], found[KeyPath.of("b")], found[KeyPath.of("c")]) == ({}, [], None)

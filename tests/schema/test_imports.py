@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 import linen_nnx.schema
-from tests.properties.disk import STORAGES, Storage, save
+from tests.support.checkpoints import STORAGES, Storage, save_item
 
 HEAVY = ["jax", "jaxlib", "orbax", "flax", "optax", "tensorstore", "numpy", "ml_dtypes", "typer", "rich"]
 
@@ -49,7 +49,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         "params": params,
         "opt_state": [{"count": jnp.int32(7), "mu": params}, None],
     }
-    return save(tmp_path_factory.mktemp("imports") / "item", tree, storage)
+    return save_item(tree, tmp_path_factory.mktemp("imports") / "item", storage)
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ from linen_nnx.schema.orbax_metadata import (
     typed,
 )
 from linen_nnx.schema.path import AttributeKey, DictKey, KeyPath, SequenceKey
-from tests.properties.disk import STORAGES, Storage, save
 from tests.schema.strategies import ARRAY_METADATA, VALUES
+from tests.support.checkpoints import STORAGES, Storage, save_item
 
 
 @pytest.fixture(scope="module", params=STORAGES, ids=str)
@@ -47,7 +47,7 @@ def item(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         "a.b": {"0": jnp.zeros(2)},
         "chain": optax.adam(0.1).init({"w": jnp.zeros(3)}),
     }
-    return save(tmp_path_factory.mktemp("orbax") / "item", tree, storage), storage
+    return save_item(tree, tmp_path_factory.mktemp("orbax") / "item", storage), storage
 
 
 def parsed(file: Path, model: type[BaseModel]) -> tuple[Any, Any]:
@@ -71,7 +71,7 @@ def test_no_field_of_a_real_file_is_lost(item: tuple[Path, Storage]) -> None:
 def test_the_metadata_tells_the_storage_form(item: tuple[Path, Storage]) -> None:
     folder, storage = item
     tree = TreeMetadata.model_validate_json((folder / "_METADATA").read_bytes())
-    assert (tree.use_ocdbt, tree.use_zarr3) == (storage.ocdbt, storage.zarr3)
+    assert (tree.use_ocdbt, tree.use_zarr3) == (storage.ocdbt, storage.zarr_format == 3)
 
 
 def test_key_types_are_read_as_they_were_saved(item: tuple[Path, Storage]) -> None:

@@ -19,7 +19,7 @@ from linen_nnx.schema.array import ArraySpec, ArrayValue, DType, Empty, EmptyVal
 from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.tree import inventory_of
-from tests.properties.disk import save
+from tests.support.checkpoints import save_item
 
 
 class Dense(nn.Module):
@@ -101,7 +101,7 @@ TREES: dict[str, Any] = {
 @pytest.mark.parametrize("name", TREES)
 def test_entries_of_a_live_tree_are_what_orbax_writes(name: str, tmp_path: Path) -> None:
     tree = TREES[name]
-    written = linen_nnx.inspect(save(tmp_path / "item", tree)).inventory
+    written = linen_nnx.inspect(save_item(tree, tmp_path / "item")).inventory
     assert inventory_of(tree) == written
 
 

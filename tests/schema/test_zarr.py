@@ -16,7 +16,7 @@ from linen_nnx.convert.engine.evaluate import numpy_dtype
 from linen_nnx.convert.store.target_arrays import fresh_zarr
 from linen_nnx.schema.array import ArraySpec, DType
 from linen_nnx.schema.zarr import METADATA_KEYS, ZarrV2, ZarrV3, parse_zarr, zarr_json
-from tests.properties.disk import STORAGES, Storage, save
+from tests.support.checkpoints import STORAGES, Storage, save_item
 
 UNSTORABLE = {DType.UINT2, DType.UINT4, DType.FLOAT8_E4M3}
 """Dtypes that tensorstore does not know."""
@@ -41,7 +41,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[Storage, ts.KvStore
         tree = {name_of(dtype, shape): jnp.asarray(array(dtype, shape)) for dtype, shape in EVERY}
         stores = {}
         for storage in STORAGES:
-            folder = save(tmp_path_factory.mktemp(str(storage)) / "item", tree, storage)
+            folder = save_item(tree, tmp_path_factory.mktemp(str(storage)) / "item", storage)
             base = {"driver": "file", "path": f"{folder}/"}
             spec = {"driver": "ocdbt", "base": base} if storage.ocdbt else base
             stores[storage] = ts.KvStore.open(spec).result()
@@ -57,7 +57,7 @@ def with_defaults(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def document(store: ts.KvStore, storage: Storage, name: str) -> bytes:
-    return bytes(store[f"{name}/{METADATA_KEYS[3 if storage.zarr3 else 2]}"])
+    return bytes(store[f"{name}/{METADATA_KEYS[storage.zarr_format]}"])
 
 
 @pytest.mark.parametrize("storage", STORAGES, ids=str)
@@ -98,11 +98,13 @@ def test_tensorstore_takes_a_reshaped_document(stored: dict[Storage, ts.KvStore]
         wider = read.reshaped((3, 6, 4), (3, 2, 4), (3, 1, 4))
         assert wider.spec == ArraySpec(shape=(3, 6, 4), dtype=dtype)
         assert (wider.chunk_shape, len(list(wider.chunk_keys()))) == ((3, 2, 4), 3)
-        assert wider.read_chunk_shape == ((3, 1, 4) if storage.zarr3 else (3, 2, 4))
+        assert wider.read_chunk_shape == ((3, 1, 4) if storage.zarr_format == 3 else (3, 2, 4))
         check_stores(wider, array(dtype, (3, 6, 4)))
         before, after = zarr_json(read), zarr_json(wider)
         changed = {key for key in before if before[key] != after[key]}
-        assert changed == ({"shape", "chunk_grid", "codecs"} if storage.zarr3 else {"shape", "chunks"})
+        assert changed == (
+            {"shape", "chunk_grid", "codecs"} if storage.zarr_format == 3 else {"shape", "chunks"}
+        )
 
 
 def check_stores(zarr: ZarrV2 | ZarrV3, data: np.ndarray[Any, Any]) -> None:

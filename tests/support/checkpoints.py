@@ -42,6 +42,10 @@ class Storage:
     def __str__(self) -> str:
         return f"{'ocdbt' if self.ocdbt else 'plain'}-zarr{self.zarr_format}"
 
+    def handler(self) -> ocp.PyTreeCheckpointHandler:
+        """Orbax's own writer of this form."""
+        return ocp.PyTreeCheckpointHandler(use_ocdbt=self.ocdbt, use_zarr3=self.zarr_format == 3)
+
 
 STORAGES = [Storage(ocdbt, zarr) for ocdbt in (True, False) for zarr in (2, 3)]
 
@@ -103,12 +107,12 @@ def random_tree(specs: dict[Keys, str], seed: str) -> Any:
     return tree_of(leaves)
 
 
-def save_item(tree: Any, item: Path, storage: Storage | None = None) -> Path:
-    """One item, alone."""
-    storage = storage or Storage()
-    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=storage.ocdbt, use_zarr3=storage.zarr_format == 3)
-    with ocp.Checkpointer(handler) as checkpointer:
-        checkpointer.save(item, args=ocp.args.PyTreeSave(tree))
+def save_item(tree: Any, item: Path, storage: Storage | None = None, chunk_bytes: int | None = None) -> Path:
+    """One item, alone; its chunks of no more than `chunk_bytes`, else one an array and device."""
+    small = ocp.SaveArgs(chunk_byte_size=chunk_bytes)
+    save_args = None if chunk_bytes is None else jax.tree.map(lambda _: small, tree)
+    with ocp.Checkpointer((storage or Storage()).handler()) as checkpointer:
+        checkpointer.save(item, args=ocp.args.PyTreeSave(tree, save_args=save_args))
     return item
 
 
@@ -121,10 +125,7 @@ def save_run(
 ) -> Path:
     """A step folder with `items`, as a training run saves it. Returns the run folder."""
     storage = storage or Storage()
-    handlers = {
-        name: ocp.PyTreeCheckpointHandler(use_ocdbt=storage.ocdbt, use_zarr3=storage.zarr_format == 3)
-        for name in items
-    }
+    handlers = {name: storage.handler() for name in items}
     options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
     with ocp.CheckpointManager(run, item_handlers=handlers, options=options) as manager:
         arguments = {name: ocp.args.PyTreeSave(tree) for name, tree in items.items()}

@@ -61,6 +61,8 @@ def _rule(form: Form) -> Callable[[KeyPath], bool]:
     of_model, of_others = (
         form.leaves is not None and form.leaves.wraps(model=model, mixed=False) for model in (True, False)
     )
+    if of_model == of_others:
+        return lambda path: of_model
     return lambda path: of_model if any(path.startswith(base) for base in roots.models) else of_others
 
 

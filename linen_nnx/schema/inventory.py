@@ -9,7 +9,7 @@ from pydantic import field_validator, model_validator
 
 from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.model import Model, value
-from linen_nnx.schema.path import Key, KeyPath, Natural, naturally
+from linen_nnx.schema.path import ROOT, Key, KeyPath, Natural, naturally
 
 
 @value
@@ -52,12 +52,15 @@ class Inventory(Model):
     @cached_property
     def inner(self) -> dict[KeyPath, None]:
         """Every path that has something below it, in the order of the entries, the outer before the inner."""
-        inner: dict[KeyPath, None] = {}
+        if not any(len(entry.path) for entry in self.entries):
+            return {}
+        inner: dict[KeyPath, None] = {ROOT: None}
         for entry in self.entries:
-            above, new = entry.path, []
+            above, new = entry.path.parent, []
             # Stops climbing where another leaf has been before.
-            while len(above) and (above := above.parent) not in inner:
+            while above not in inner:
                 new.append(above)
+                above = above.parent
             inner.update(dict.fromkeys(reversed(new)))
         return inner
 

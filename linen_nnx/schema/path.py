@@ -240,7 +240,7 @@ _ALL_BUT_LAST = slice(-1)
 def naturally(items: Iterable[T], path_of: Callable[[T], KeyPath]) -> list[T]:
     """`items` sorted by `natural` of their paths. Each key is ranked once, then ranks are compared."""
     known = list(items)
-    keys = {key for item in known for key in path_of(item)}
+    keys = frozenset[Key]().union(*map(path_of, known))
     order = {natural: rank for rank, natural in enumerate(sorted({key.natural for key in keys}))}
-    rank = {key: order[key.natural] for key in keys}
-    return sorted(known, key=lambda item: [rank[key] for key in path_of(item)])
+    rank = {key: order[key.natural] for key in keys}.__getitem__
+    return sorted(known, key=lambda item: [*map(rank, path_of(item))])

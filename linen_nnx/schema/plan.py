@@ -146,8 +146,8 @@ class Plan(Model):
         return self
 
     def _two_writers(self) -> list[str]:
-        targets = Counter((write.place, write.target) for write in self.writes)
-        return [f"{t} has {n} writers" for (_, t), n in targets.items() if n > 1]
+        targets = [Counter(write.target for write in part) for part in (self.item_writes, self.side_writes)]
+        return [f"{t} has {n} writers" for part in targets for t, n in part.items() if n > 1]
 
     def _unread(self) -> list[str]:
         read = {ref for write in self.writes for ref in refs(write.op)}
@@ -171,7 +171,7 @@ class Plan(Model):
             except (OpError, KeyError) as error:
                 faults.append(f"{write.target}: {error}")
                 continue
-            if not same_content(made, write.value):
+            if made is not write.value and not same_content(made, write.value):
                 faults.append(f"{write.target}: promised {write.value}, made {made}")
         return faults
 

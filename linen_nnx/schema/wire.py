@@ -116,6 +116,8 @@ def _no_step(inventory: Inventory, step: KeyPath | None) -> list[Problem]:
 
 def broken_lists(inventory: Inventory) -> list[Problem]:
     """A problem for each list that skips a position (an empty one is None), or that has names as well."""
+    if not any(isinstance(key, SequenceKey) for key in inventory.keys):
+        return []
     lists: dict[KeyPath, set[int]] = {}
     names: dict[KeyPath, KeyPath] = {}
     places = [*inventory.inner, *(entry.path for entry in inventory.entries)]

@@ -16,7 +16,7 @@ from linen_nnx.schema.routing import Execution, RoutedPlan, Traffic, Transfer
 def plan(made: RoutedPlan) -> None:
     """Every write with its route, every drop, and what it all costs."""
     sys.stdout.writelines(
-        f"{write.place.value:<4} {routed.route.value:<9} {write.target}: {write.value}  <- {op(write.op)}\n"
+        f"{write.place:<4} {routed.route:<9} {write.target}: {write.value}  <- {op(write.op)}\n"
         for write, routed in zip(made.writes, made.execution.writes, strict=True)
     )
     drops(made.drops)

@@ -61,18 +61,15 @@ def _settled(writes: Sequence[Write], items: Items, storage: StorageForm, chunks
 
 def execution(plan: Plan, parts: Sequence[Part], items: Items, effort: Effort) -> Execution:
     """What carrying out `parts` will cost."""
-    writes = {
-        (part.place, part.prefix + write.write.target): (write, nbytes)
-        for part in parts
-        for write, nbytes in zip(part.settled.writes, part.settled.nbytes, strict=True)
-    }
-    said = [_said(write, *writes[write.place, write.target]) for write in plan.writes]
+    places = {place.value: _placed(parts, place) for place in Place}
+    writes = [places[write.place.value][write.target] for write in plan.writes]
+    said = [_said(write, *routed) for write, routed in zip(plan.writes, writes, strict=True)]
     files = {file: size for part in parts for file, size in part.settled.files.items()}
 
     def stored(carriage: Carriage) -> int:
         return sum(write.nbytes for write in said if write.carriage is carriage)
 
-    decoded = [w.write.value for w, _ in writes.values() if w.route is Route.DECODE]
+    decoded = [w.write.value for w, _ in writes if w.route is Route.DECODE]
     held = [peak(work_of(part.settled.writes, items, effort), effort) for part in parts]
     return Execution(
         effort=effort,
@@ -85,6 +82,16 @@ def execution(plan: Plan, parts: Sequence[Part], items: Items, effort: Effort) -
         sparse_files=sum(part.settled.sparse for part in parts),
         peak_memory=_START + _LEAF * len(writes) + max(held, default=0),
     )
+
+
+def _placed(parts: Sequence[Part], place: Place) -> dict[KeyPath, tuple[Routed, int]]:
+    """What goes to a place, by its whole target, with the stored bytes that it reads."""
+    return {
+        part.prefix + write.write.target if len(part.prefix) else write.write.target: (write, nbytes)
+        for part in parts
+        if part.place is place
+        for write, nbytes in zip(part.settled.writes, part.settled.nbytes, strict=True)
+    }
 
 
 def _said(planned: Write, write: Routed, nbytes: int) -> RoutedWrite:

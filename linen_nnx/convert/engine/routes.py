@@ -78,7 +78,10 @@ def route(write: Write, items: Items, storage: StorageForm, chunks: Chunks = Chu
     if chunks is Chunks.WHOLE:
         array = array.in_one_chunk()
         chunked = chunked if chunked is not None and chunked.zarr == array.zarr else None
-    sources = tuple(map(stored, dict.fromkeys(refs(write.op))))
+    if isinstance(write.op, Copy):
+        sources: tuple[StoredArray, ...] = (stored(write.op.source),)
+    else:
+        sources = tuple(map(stored, dict.fromkeys(refs(write.op))))
     if chunked is None:
         entry = TargetEntry(write.target, write.value, array)
         return Routed(write, Route.DECODE, Carriage.NONE, entry, None, sources)

@@ -80,10 +80,15 @@ class Restacking:
 
     def place_of(self, path: KeyPath) -> KeyPath | None:
         """The longest known place that `path` stands below, if any."""
-        for depth in self._depths:
-            if depth <= len(path) and (place := path[:depth]) in self.places:
-                return place
-        return None
+        # Moments have the paths of their parameters.
+        if path not in self._found:
+            tops = (path[:depth] for depth in self._depths if depth <= len(path))
+            self._found[path] = next((top for top in tops if top in self.places), None)
+        return self._found[path]
+
+    @cached_property
+    def _found(self) -> dict[KeyPath, KeyPath | None]:
+        return {}
 
     @cached_property
     def _depths(self) -> list[int]:

@@ -153,7 +153,13 @@ ROWS = [
         },
         Layout.LINEN,
     ),
-    one("linen-of-an-emergency-manager", linen(STACKED), Layout.LINEN, Layout.NNX, item="state"),
+    one("linen-of-an-emergency-manager", linen(STACKED), Layout.LINEN, item="state"),
+    one(
+        "maxtext-of-an-emergency-manager",
+        {**linen(), **below(KEYS, "nnx_aux", "model")},
+        Layout.MAXTEXT,
+        item="state",
+    ),
     one(
         "linen-dpo",
         {**linen(STACKED), **below(STACKED, "params", "reference_params")},

@@ -72,9 +72,22 @@ class Opened:
         except ProblemsError as error:
             raise type(error)([*problems, *error.problems]) from error
         raise_if(problems, ConversionError)
-        placed = self.location.moved_to(Path(), self.plan.target.layout)
+        if self.plan.residue is not None and self.plan.target.layout is Layout.TUNIX:
+            residue = self.plan.residue.model_copy(update={"item": self._item_name})
+            self.plan = self.plan.model_copy(update={"residue": residue})
+        placed = self.moved_to(Path())
         prefixes = [part.prefix for part in placed.items]
         self.parts = parts_of(self.plan, self.items, self.item.storage, prefixes, options.chunks)
+
+    @property
+    def _item_name(self) -> str | None:
+        """What one item of the state is called, or was before it became two."""
+        side = self.item.side
+        return self.location.item_name or (None if side is None else side.residue.item)
+
+    def moved_to(self, folder: Path) -> Location:
+        """Where the target lies below `folder`."""
+        return self.location.moved_to(folder, self.plan.target.layout, self._item_name)
 
     def routed(self, effort: Effort) -> RoutedPlan:
         """The plan, with what carrying it out will cost."""
@@ -175,15 +188,14 @@ def convert(
     if fingerprint:
         raise_if(unproved(opened.plan.target.groups, axis), ConversionError)
     progress.start(_nbytes(opened.plan))
-    layout = opened.plan.target.layout
 
     def items(folder: Path) -> list[Path]:
-        return [part.folder for part in opened.location.moved_to(folder, layout).items]
+        return [part.folder for part in opened.moved_to(folder).items]
 
     source_identity, effort = identity(opened.location), effort or Effort()
     with staged(target, _fingerprint(opened, options), items, overwrite=overwrite) as folder:
         try:
-            placed = opened.location.moved_to(folder, layout)
+            placed = opened.moved_to(folder)
             planned = time.monotonic()
             with _observer(opened, placed, effort, digest=digest) as observer:
                 traffic = _write(opened, placed, effort, progress, observer)

@@ -54,3 +54,5 @@ class Residue(Model):
     layer_axis: int | None = None
     """The axis on which this item's parameters are stacked: its shapes may not prove it."""
     kept: tuple[Kept, ...] = ()
+    item: str | None = None
+    """Of a state in two items: what the one that it came from was called in its step, such as `state`."""

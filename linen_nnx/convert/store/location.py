@@ -71,10 +71,16 @@ class Location(Model):
             return (Part(prefix=ROOT, folder=self.item),)
         return tuple(Part(prefix=ROOT / name, folder=self.item.parent / name) for name in self.parts)
 
-    def moved_to(self, target: Path, layout: Layout) -> "Location":
+    @property
+    def item_name(self) -> str | None:
+        """What the only item of a step is called."""
+        return None if self.step in (None, self.item) or self.parts else self.item.name
+
+    def moved_to(self, target: Path, layout: Layout, name: str | None = None) -> "Location":
         """The same form below `target`: run to run, step to step, item to item.
 
-        A state in two items needs a step folder around them, whatever the form of the source.
+        A state in two items needs a step folder around them, whatever the form of the source; an item that
+        comes of two is called `name`.
         """
         step = None
         if self.step is not None:
@@ -87,7 +93,8 @@ class Location(Model):
             return Location(item=target)
         if self.item == self.step:
             return Location(item=step, step=step, run=run)
-        return Location(item=step / (DEFAULT_ITEM if self.parts else self.item.name), step=step, run=run)
+        last = name or DEFAULT_ITEM if self.parts else self.item.name
+        return Location(item=step / last, step=step, run=run)
 
 
 def absolute(path: Path | str) -> Path:

@@ -84,11 +84,6 @@ class Execution(Model):
     peak_memory: int
     """Predicted resident bytes of the whole process."""
 
-    @property
-    def dead(self) -> int:
-        """Bytes of data files that the target does not refer to."""
-        return max(0, self.file_bytes - self.referenced)
-
 
 class Traffic(Model):
     """What a conversion really moved, to be held against its `Execution`."""

@@ -1,11 +1,13 @@
 """How a problem reads, to the letter."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import linen_nnx
 from linen_nnx.schema.errors import (
     CheckpointError,
     ConversionError,
@@ -94,3 +96,9 @@ def test_raise_if_raises_only_for_problems(error: type[ProblemsError]) -> None:
 def test_every_error_is_a_linen_nnx_error() -> None:
     for error in (CheckpointError, ConversionError, InvariantError, LayoutError, ProblemsError, StorageError):
         assert issubclass(error, LinenNnxError)
+
+
+def test_there_is_no_code_that_nothing_is_refused_with() -> None:
+    package = Path(linen_nnx.__file__).parent
+    used = set(re.findall(r"\bCode\.(\w+)", "".join(file.read_text() for file in package.rglob("*.py"))))
+    assert {code.name for code in Code} == used

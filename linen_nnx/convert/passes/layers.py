@@ -31,6 +31,7 @@ from linen_nnx.schema.problem import Code, Problem
 AUX_AXIS = 0
 """All variables but parameters are stacked on their first axis, by Linen's scan and NNX's alike."""
 
+Together = TypeVar("Together")
 Item = TypeVar("Item", Variable, OptimizerLeaf)
 
 
@@ -185,9 +186,10 @@ def _grouped(
     items: Sequence[Item],
     how: Restacking,
     slot_of: Callable[[Item], Slot | None],
-    key_of: Callable[[Item], object],
-) -> tuple[dict, list[Item]]:  # type: ignore[type-arg]
-    inside: dict[object, dict[KeyPath, Leaf]] = defaultdict(dict)
+    key_of: Callable[[Item], Together],
+) -> tuple[dict[Together, dict[KeyPath, Leaf]], list[Item]]:
+    """Leaves of layers, by what is restacked together, and the items that are of no layer."""
+    inside: dict[Together, dict[KeyPath, Leaf]] = defaultdict(dict)
     outside: list[Item] = []
     for item in items:
         slot = slot_of(item)

@@ -130,7 +130,6 @@ class _Work:
         self._state, self._averages = state, averages
         self._leaves = {v.slot: v.leaf for v in moving}
         self._restored = {slot: op.drop.spec or _specified(spec, slot) for slot, op in assigned.restored}
-        self._gone = {slot for slot, _ in assigned.dropped}
 
     def variables(self) -> None:
         """Every variable that the rules make."""

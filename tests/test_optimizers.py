@@ -353,8 +353,6 @@ def test_restacking_is_noted_of_no_other_optimizer(saved: Saved) -> None:
 
 
 UNLIKE_PARAMETERS: dict[str, Callable[[], Any]] = {
-    "novograd": lambda: optax.novograd(schedule()),
-    "zero-nans": lambda: optax.chain(optax.zero_nans(), optax.adam(1e-2)),
     "lbfgs-memory": lambda: optax.scale_by_lbfgs(),
 }
 
@@ -368,6 +366,25 @@ def test_mirrors_of_other_shapes_are_refused_and_never_guessed(name: str, side: 
         convert(tmp_path / "source", tmp_path / "target")
     assert {problem.code for problem in refused.value.problems} == {Code.MOMENT_MISMATCH}
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+ONE_NUMBER: dict[str, Callable[[], Any]] = {
+    "novograd": lambda: optax.novograd(schedule()),
+    "zero-nans": lambda: optax.chain(optax.zero_nans(), optax.adam(1e-2)),
+}
+
+
+@pytest.mark.parametrize("name", ONE_NUMBER)
+def test_one_number_a_parameter_goes_with_it_and_is_never_restacked(name: str, tmp_path: Path) -> None:
+    save_item(linen_tree(ONE_NUMBER[name](), params(), steps=1), tmp_path / "linen")
+    save_item(nnx_tree(ONE_NUMBER[name](), params(), steps=1), tmp_path / "nnx")
+    convert(tmp_path / "linen", tmp_path / "there", Layout.NNX)
+    assert differences(read(tmp_path / "there"), read(tmp_path / "nnx")) == []
+    convert(tmp_path / "there", tmp_path / "back", Layout.LINEN)
+    assert differences(read(tmp_path / "back"), read(tmp_path / "linen")) == []
+    with pytest.raises(ConversionError) as refused:
+        convert(tmp_path / "linen", tmp_path / "target", Layout.NNX, UNSTACK)
+    assert {problem.code for problem in refused.value.problems} == {Code.LAYERS_NOT_STACKABLE}
 
 
 def test_sm3_whose_moments_are_lists_is_exact_or_refused(tmp_path: Path) -> None:

@@ -105,8 +105,9 @@ def _walk(node: "Tree | Entry", at: KeyPath, trees: Mapping[str, Tree], chains: 
         if found is None:
             yield from _walk(child, below, trees, chains)
             continue
+        reduced = factors or _all_numbers(found)
         for entry, slot in found:
-            yield Placed(entry, below, slot, factors and _is_reduced(entry, slot, trees))
+            yield Placed(entry, below, slot, reduced and _is_reduced(entry, slot, trees))
 
 
 def _canonical(key: Key, *, chain: bool) -> Key:
@@ -214,6 +215,12 @@ def _factored(mirrors: list[Mirror], trees: Mapping[str, Tree]) -> bool:
     return any(isinstance(e.value, ArrayValue) and e.value.spec.shape == (1,) for e, _ in odd)
 
 
+def _all_numbers(mirror: Mirror) -> bool:
+    """Whether it holds one number a parameter, as novograd does: a norm of the whole array."""
+    shapes = {entry.value.spec.shape for entry, _ in mirror if isinstance(entry.value, ArrayValue)}
+    return shapes == {()}
+
+
 def _is_reduced(entry: Entry, slot: Slot, trees: Mapping[str, Tree]) -> bool:
     parameter = _parameter(slot, trees)
     if not (isinstance(entry.value, ArrayValue) and isinstance(parameter, ArrayValue)):
@@ -221,4 +228,4 @@ def _is_reduced(entry: Entry, slot: Slot, trees: Mapping[str, Tree]) -> bool:
     full, shape = parameter.spec.shape, entry.value.spec.shape
     if shape == full:
         return False
-    return shape == (1,) or shape in {full[:axis] + full[axis + 1 :] for axis in range(len(full))}
+    return shape in ((), (1,)) or shape in {full[:axis] + full[axis + 1 :] for axis in range(len(full))}

@@ -71,7 +71,7 @@ class OptimizerLeaf:
     at: KeyPath
     mirrors: Slot | None = None
     factored: bool = False
-    """A mirror of reduced shape (adafactor's row and column factors): it cannot be restacked."""
+    """A mirror of reduced shape (adafactor's factors, novograd's norms): it cannot be restacked."""
     leaf: Leaf
 
     def __str__(self) -> str:

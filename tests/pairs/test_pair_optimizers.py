@@ -77,6 +77,7 @@ OPTIMIZERS: dict[str, Make] = {
     "yogi": lambda: optax.yogi(1e-2),
     "adafactor": lambda: optax.adafactor(1e-2, min_dim_size_to_factor=2),
     "muon": lambda: optax.contrib.muon(1e-2),
+    "novograd": lambda: optax.novograd(1e-2),
     "accumulated": lambda: optax.MultiSteps(optax.adam(1e-2), 4).gradient_transformation(),
     "injected": lambda: optax.inject_hyperparams(optax.adamw)(learning_rate=1e-2),
     "finite": lambda: optax.apply_if_finite(optax.adam(1e-2), 3),

@@ -27,7 +27,7 @@ def run(
             help="Take no digests of arrays: what is linked need not be read; `verify` has less to go by.",
         ),
     ] = False,
-    fingerprint: opt.Fingerprint = False,
+    fingerprint: opt.KeptFingerprint = None,
     as_json: opt.Json = False,
 ) -> None:
     """Convert SOURCE into TARGET. It is written in the form of the source: run, step or item."""

@@ -101,6 +101,14 @@ Fingerprint = Annotated[
     bool,
     typer.Option("--fingerprint", help="One digest of the content, equal in every layout; decodes it all."),
 ]
+KeptFingerprint = Annotated[
+    bool | None,
+    typer.Option(
+        "--fingerprint/--no-fingerprint",
+        help="Keep one digest of the content, equal in every layout, in the receipt. "
+        "[default: where no more than 64 MiB must be decoded for it]",
+    ),
+]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Threads. [default: all cores]")]
 Memory = Annotated[str, typer.Option("--memory", help="Bound on bytes of arrays in flight: 512MiB, 2GiB, …")]
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from linen_nnx.cli.options import Axis, Fingerprint, Item, Json, Source, Step, Workers
+from linen_nnx.cli.options import Axis, Item, Json, KeptFingerprint, Source, Step, Workers
 
 NAME = "seal"
 
@@ -14,7 +14,7 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Take digests anew where a receipt stands already.")
     ] = False,
-    fingerprint: Fingerprint = False,
+    fingerprint: KeptFingerprint = None,
     layer_axis: Axis = None,
     workers: Workers = None,
     step: Step = None,

@@ -48,6 +48,8 @@ def run(
     else:
         render.problems(found.problems)
         render.verdict(_verdict(checked, against, restore))
+        if checked.receipt is not None and not found.problems:
+            render.content(checked.receipt)
     raise typer.Exit(Exit.REFUSED if found.problems else Exit.DONE)
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from linen_nnx.convert.compare.fingerprint import fingerprint_of
+from linen_nnx.convert.compare.fingerprint import cheap_fingerprint, fingerprint_of
 from linen_nnx.convert.compare.sides import unproved
 from linen_nnx.convert.engine.commit import staged, target_problems
 from linen_nnx.convert.engine.execute import Part, execution, parts_of, write_item
@@ -16,7 +16,7 @@ from linen_nnx.convert.engine.progress import Progress, Silent
 from linen_nnx.convert.planner import plan as plan_source
 from linen_nnx.convert.proof.custody import custody_of
 from linen_nnx.convert.proof.identity import identity
-from linen_nnx.convert.proof.observing import Observer
+from linen_nnx.convert.proof.observing import Observer, Taken
 from linen_nnx.convert.proof.receipts import write_receipt
 from linen_nnx.convert.proof.recording import Done, measured, receipt_of
 from linen_nnx.convert.requirements import unmet
@@ -167,13 +167,14 @@ def convert(
     effort: Effort | None = None,
     progress: Progress | None = None,
     digest: bool = True,
-    fingerprint: bool = False,
+    fingerprint: bool | None = None,
 ) -> Receipt:
     """Convert `source` into `target`, which is written in the form of the source: run, step or item.
 
     `effort` bounds threads and memory. The receipt holds digests of all that was written; without `digest`
     none of arrays, so that no byte need be read that is linked. `fingerprint` adds that of the target's
-    content, which decodes every array of it. Raises `CheckpointError` or
+    content, for which every array is decoded that the conversion did not decode: True always, False never,
+    and None where that is little (64 MiB). Raises `CheckpointError` or
     `ConversionError` before anything is written, `StorageError` if reading or writing fails; then no target
     is left.
     """
@@ -204,7 +205,7 @@ def convert(
                 taken = None if observer is None else observer.result()
             written = _check_written(opened.plan, placed)
             found = measured(written, folder, taken, effort)
-            content = fingerprint_of(written, axis, effort, Silent()) if fingerprint else None
+            content = _content(written, axis, effort, taken, wanted=fingerprint)
             times = _times(began, planned, wrote)
             notes = [*opened.plan.notes, *_notes(traffic)]
             done = Done(
@@ -214,6 +215,17 @@ def convert(
             return write_receipt(receipt_of(done, written, found, taken, content), placed.item)
         except OSError as error:
             raise StorageError(str(error)) from error
+
+
+def _content(
+    written: OrbaxItem, axis: int | None, effort: Effort, taken: Taken | None, *, wanted: bool | None
+) -> str | None:
+    """The fingerprint of what was written, if it is `wanted`; None leaves that to what it costs."""
+    known = {} if taken is None else taken.elements
+    if wanted:
+        return fingerprint_of(written, axis, effort, known)
+    cheap = wanted is None and taken is not None
+    return cheap_fingerprint(written, axis, effort, known) if cheap else None
 
 
 def _times(began: float, planned: float, wrote: float) -> Times:

@@ -113,7 +113,7 @@ class Receipt(Model):
     notes: tuple[Note, ...]
     digested: Digested
     fingerprint: str | None = None
-    """Of the content, whatever its layout; where it was asked for."""
+    """Of the content, whatever its layout; where it was asked for or cost little."""
     entries: tuple[Recorded, ...]
     files: tuple[FileDigest, ...]
     digest: Blake3
@@ -140,7 +140,7 @@ class Seal(Model):
     """When it was done (UTC)."""
     digested: Digested = Digested.SEALED
     fingerprint: str | None = None
-    """Of the content, whatever its layout; where it was asked for."""
+    """Of the content, whatever its layout; where it was asked for or cost little."""
     entries: tuple[Sealed, ...]
     files: tuple[FileDigest, ...]
     digest: Blake3

@@ -90,7 +90,9 @@ def test_inspect_draws_the_share_of_each_part(pair: tuple[Path, Path], run: Run)
     assert shares["optimizer"].count("█") + shares["optimizer"].count("#") == 13
 
 
-def test_a_receipt_keeps_the_fingerprint_of_what_was_written_if_asked(
+@pytest.mark.parametrize("asked", [[], ["--fingerprint"]], ids=["unasked", "asked"])
+def test_a_receipt_keeps_the_fingerprint_of_what_was_written_and_verify_tells_it(
+    asked: list[str],
     pair: tuple[Path, Path],
     run: Run,  # noqa: F811
     tmp_path: Path,
@@ -101,13 +103,15 @@ def test_a_receipt_keeps_the_fingerprint_of_what_was_written_if_asked(
         ["convert", pair[0], tmp_path / "nnx", "--to", "nnx"],
         ["seal", tmp_path / "sealed"],
     ):
-        done = run(*command, "--fingerprint")
+        done = run(*command, *asked)
         assert done.code == 0
         assert f"content {taken}" in done.out.splitlines()
         receipt = read_receipt(tmp_path / ("nnx" if command[0] == "convert" else "sealed"))
         assert receipt is not None
         assert receipt.fingerprint == taken
-    assert run("verify", tmp_path / "nnx").code == run("verify", tmp_path / "sealed").code == 0
+    for made in ("nnx", "sealed"):
+        done = run("verify", tmp_path / made)
+        assert (done.code, done.out.splitlines()[-1]) == (0, f"content {taken}")
 
 
 def test_a_fingerprint_that_cannot_be_taken_is_refused_before_anything_is_written(
@@ -120,3 +124,6 @@ def test_a_fingerprint_that_cannot_be_taken_is_refused_before_anything_is_writte
     assert (done.code, (tmp_path / "nnx").exists()) == (1, False)
     assert "[axis-ambiguous]" in done.err
     assert run("convert", source, tmp_path / "nnx", "--to", "nnx").code == 0
+    receipt = read_receipt(tmp_path / "nnx")
+    assert receipt is not None
+    assert receipt.fingerprint is None

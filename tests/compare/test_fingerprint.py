@@ -11,15 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linen_nnx import ConversionOptions, LayerStacking, Layout, Leaves, convert, diff, fingerprint
+from linen_nnx.convert.compare import fingerprint as comparison
+from linen_nnx.convert.compare.digests import Digests, digests
+from linen_nnx.convert.compare.slices import Slice
 from linen_nnx.convert.store.location import locate
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
-from linen_nnx.convert.store.read import open_array
+from linen_nnx.convert.store.read import StoredArray, open_array
 from linen_nnx.schema.difference import ValuesDiffer
 from linen_nnx.schema.path import KeyPath
-from linen_nnx.schema.routing import Effort
+from linen_nnx.schema.routing import Effort, Route
 from tests.compare.content import MU, NU, PARAMS, content, layer, saved, swapped
 from tests.support.checkpoints import STORAGES
-from tests.support.small import native
+from tests.support.small import STACKED, linen, native
 
 FORMS = {
     "linen one by one": (Layout.LINEN, LayerStacking.UNSTACKED, None),
@@ -50,6 +53,30 @@ def test_it_is_equal_in_every_form_of_one_state(forms: dict[str, Path]) -> None:
 def test_it_is_equal_whatever_bound_of_memory_and_however_many_threads(forms: dict[str, Path]) -> None:
     small = Effort(workers=3, memory=1)
     assert fingerprint(forms["nnx stacked"], effort=small) == fingerprint(forms["source"])
+
+
+def test_a_conversion_keeps_it_and_decodes_for_it_only_what_it_did_not_decode_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = saved(content(linen(STACKED)), tmp_path / "source")
+    again: list[str] = []
+
+    def told(wanted: list[tuple[StoredArray, Slice]], *rest: Any) -> Digests:
+        again.extend(array.name for array, _ in wanted)
+        return digests(wanted, *rest)
+
+    monkeypatch.setattr(comparison, "digests", told)
+    apart = ConversionOptions(stacking=LayerStacking.UNSTACKED)
+    done = convert(source, tmp_path / "apart", Layout.NNX, apart)
+    decoded = {entry.target.param_name for entry in done.entries if entry.route is Route.DECODE}
+    assert again
+    assert decoded.isdisjoint(again)
+    assert sum("layers" in name for name in decoded) == 3 * 3 * 2
+    assert done.fingerprint == fingerprint(source)
+    monkeypatch.setattr(comparison, "_LITTLE", 0)
+    assert convert(source, tmp_path / "nnx", Layout.NNX).fingerprint is None
+    assert convert(source, tmp_path / "asked", Layout.NNX, fingerprint=True).fingerprint == done.fingerprint
+    assert convert(source, tmp_path / "never", Layout.NNX, fingerprint=False).fingerprint is None
 
 
 def test_it_does_not_look_at_random_streams_and_empty_states(tmp_path: Path) -> None:

@@ -63,6 +63,8 @@ def of_history(receipt: Receipt | Seal | None) -> Iterable[Fact]:
     versions = ", ".join(f"{name.replace('_', '-')} {version}" for name, version in receipt.tool)
     yield Fact(name="at", text=f"{receipt.at:%Y-%m-%d %H:%M:%S} UTC, by {versions}")
     yield Fact(name="receipt", text=f"BLAKE3 {receipt.digest}")
+    if receipt.fingerprint is not None:
+        yield Fact(name="content", text=f"fingerprint {receipt.fingerprint}, the same in every layout")
 
 
 def digest_text(entry: Sealed | None) -> str:

@@ -16,9 +16,10 @@ from linen_nnx.cli.render.out import (
     text,
     verdict,
 )
-from linen_nnx.cli.render.plan import plan, receipt, sealed
+from linen_nnx.cli.render.plan import content, plan, receipt, sealed
 
 __all__ = [
+    "content",
     "counted",
     "difference",
     "error",

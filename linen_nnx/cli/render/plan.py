@@ -77,7 +77,7 @@ def receipt(done: Receipt) -> None:
         f"{size(done.nbytes)} in {done.times.total:.1f} s"
     )
     print(_moved(done.traffic))
-    _content(done)
+    content(done)
     if done.digested is Digested.NEVER:
         say("note: no digests were taken; `linen-nnx seal` takes them later")
     say(f"hint: linen-nnx verify {quote(done.target)} --against {quote(done.source)}")
@@ -97,10 +97,11 @@ def sealed(done: Receipt | Seal, path: Path) -> None:
     arrays = sum(1 for entry in done.entries if entry.digests)
     print(f"sealed: {len(done.entries)} entries, {arrays} of them arrays; {len(done.files)} files")
     print(f"receipt {done.digest}")
-    _content(done)
+    content(done)
     say(f"hint: linen-nnx verify {quote(str(path))}")
 
 
-def _content(done: Receipt | Seal) -> None:
+def content(done: Receipt | Seal) -> None:
+    """The fingerprint, where the receipt has one."""
     if done.fingerprint is not None:
         print(f"content {done.fingerprint}")

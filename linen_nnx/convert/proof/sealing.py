@@ -6,8 +6,8 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from platform import python_version
 
-from linen_nnx.convert.compare.fingerprint import fingerprint_of
-from linen_nnx.convert.engine.progress import Progress, Silent
+from linen_nnx.convert.compare.fingerprint import cheap_fingerprint, fingerprint_of
+from linen_nnx.convert.engine.progress import Progress
 from linen_nnx.convert.proof.measuring import Measured, measure
 from linen_nnx.convert.proof.receipts import read_receipt, receipt_file, write_receipt
 from linen_nnx.convert.store.location import Location, locate
@@ -45,7 +45,7 @@ def seal(
     step: int | None = None,
     item: str | None = None,
     overwrite: bool = False,
-    fingerprint: bool = False,
+    fingerprint: bool | None = None,
     layer_axis: int | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -53,8 +53,9 @@ def seal(
     """Write digests of all that a checkpoint holds into its own `linen_nnx/receipt.json`, and nothing else.
 
     Reads every file once. With `overwrite` the digests replace those of an earlier receipt; what that says
-    of a conversion is kept. `fingerprint` adds that of the content, which decodes every array (`layer_axis`:
-    where shapes do not prove the axis of stacked layers). Raises `CheckpointError` where a receipt stands
+    of a conversion is kept. `fingerprint` adds that of the content, which decodes every array: True always,
+    False never, None where that is little (64 MiB); `layer_axis`: where shapes do not prove the axis of
+    stacked layers. Raises `CheckpointError` where a receipt stands
     already or the checkpoint has faults, `StorageError` where it cannot be read or written.
     """
     location = locate(Path(path), step, item)
@@ -71,7 +72,10 @@ def seal(
     if opened.side is not None and opened.side.item is not None:
         raise_if(opened.side.item.problems, CheckpointError)
     effort = Effort(workers=workers)
-    content = fingerprint_of(opened, layer_axis, effort, Silent()) if fingerprint else None
+    content = None
+    if fingerprint is not False:
+        take = fingerprint_of if fingerprint else cheap_fingerprint
+        content = take(opened, layer_axis, effort)
     measured = measure(opened, {}, workers=workers, progress=progress)
     entries = tuple(_entries(opened, measured))
     if isinstance(earlier, Receipt) and _same(earlier, entries):

@@ -1112,6 +1112,16 @@ def test_a_path_that_is_no_utf8_is_refused(made: Made, tmp_path: Path) -> None:
     assert "no UTF-8" in done.stderr
 
 
+def test_an_address_is_refused_and_not_taken_for_a_folder(
+    made: Made, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["inspect", "gs://bucket/run"], ["convert", made.apart, "gs://bucket/run"]):
+        done = run(*arguments)
+        assert (done.code, "mount the bucket" in done.err) == (3, True)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_a_conversion_ends_well_though_nobody_listens(closed: str, made: Made, tmp_path: Path) -> None:
     done = shell(f"linen-nnx convert {quote(str(made.apart))} {quote(str(tmp_path / 'target'))} {closed}")

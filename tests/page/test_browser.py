@@ -25,7 +25,7 @@ from linen_nnx.cli.page.model import Page as Shown
 from linen_nnx.cli.page.write import html
 from linen_nnx.schema.layout import LayerStacking
 from linen_nnx.schema.options import ConversionOptions
-from tests.page.browser import chromium
+from tests.page.browser import PATIENCE, chromium
 from tests.support import golden
 from tests.support.checkpoints import Cache
 
@@ -81,6 +81,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
 
     def opened(path: Path, viewport: ViewportSize = DESK, scheme: Scheme = "light") -> Page:
         context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("console", said)

@@ -27,6 +27,7 @@ DEFAULT_ITEM = "items"
 
 _STEP = re.compile(r"(?:.*_)?0*(\d+)")
 _AGGREGATE = "checkpoint"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _ORBAX_TEMPORARY = ".orbax-checkpoint-tmp"
 
 
@@ -100,9 +101,13 @@ class Location(Model):
 def absolute(path: Path | str) -> Path:
     """The absolute path, without `..`: tensorstore takes no path that has it, nor one that is not UTF-8.
 
-    Raises `StorageError`.
+    Raises `StorageError`; for an address too (`gs://…`), which as a path would be a folder called `gs:`.
     """
-    whole = Path(path).expanduser().absolute()
+    given = Path(path)
+    if given.parts and _SCHEME.fullmatch(given.parts[0]) and not Path(given.parts[0]).exists():
+        reason = "only folders of this machine are read and written; mount the bucket, or copy the checkpoint"
+        raise StorageError(f"cannot open {given}: {reason}")
+    whole = given.expanduser().absolute()
     try:
         str(whole).encode()
     except UnicodeEncodeError as error:

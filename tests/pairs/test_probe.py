@@ -22,6 +22,7 @@ from linen_nnx import (
     infer_rules,
     spec_of,
 )
+from linen_nnx.convert.mapping.running import matches
 from linen_nnx.schema.inference import TODO
 from linen_nnx.schema.problem import Code
 from tests.pairs import layered, library, plain
@@ -105,6 +106,26 @@ def test_what_structure_finds_no_mapping_for_is_refused_by_a_run_too(name: str) 
     found = probed(linen, model, jnp.ones((2, library.D)))
     assert [problem.code for problem in found.problems] == [Code.NO_MAPPING]
     assert found.rules.rules == ()
+
+
+@pytest.mark.parametrize(
+    ("table", "found"),
+    [
+        ([[0.1, 50.0], [50.0, 0.0]], [(0, 0), (1, 1)]),
+        ([[50.0, 0.1], [0.0, 50.0]], [(0, 1), (1, 0)]),
+        ([[0.1, 2.9], [50.0, 0.0]], [(1, 1)]),
+        ([[0.0, 1.1], [1.1, 0.0]], [(0, 0), (1, 1)]),
+        ([[0.0, 0.9], [0.9, 0.0]], []),
+        ([[0.0, 0.0, 50.0], [0.0, 0.0, 50.0], [50.0, 50.0, 0.0]], [(2, 2)]),
+        ([[2.0, 90.0], [90.0, 2.0]], []),
+        ([[float("inf"), float("inf")], [float("inf"), float("inf")]], []),
+    ],
+)
+def test_members_are_one_if_rounding_is_all_and_every_other_is_far(
+    table: list[list[float]], found: list[tuple[int, int]]
+) -> None:
+    """In units of rounding: near is 1 at most, far is more than that and 30 times the nearest."""
+    assert list(matches(table)) == found
 
 
 # Pairs made to mislead

@@ -1,6 +1,6 @@
 """What inference asks of a run of both models, and how it judges what comes out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,7 +43,7 @@ class Runner(Protocol):
 ROUNDING, NARROW_ROUNDING = 3e-5, 1e-2
 """How far outputs of one function may be apart, by their own scale; the second for 16 bits and fewer."""
 _CLEARLY = 30
-"""How many times farther they are where it is another function."""
+"""How many times farther they are where it is another function, and where it is another member of a class."""
 _COMPARED = 4096
 """Elements of each output by which members of a class are compared with each other."""
 
@@ -75,6 +75,17 @@ def is_same(distance: float) -> bool:
 def is_other(distance: float) -> bool:
     """Whether it is far more than rounding."""
     return distance >= _CLEARLY
+
+
+def matches(table: Sequence[Sequence[float]]) -> Iterator[tuple[int, int]]:
+    """Rows and columns that are one: as near as rounding, and each far from all others."""
+    for row, distances in enumerate(table):
+        column = min(range(len(distances)), key=distances.__getitem__)
+        nearest = distances[column]
+        others = [distance for n, distance in enumerate(distances) if n != column]
+        others += [other[column] for n, other in enumerate(table) if n != row]
+        if is_same(nearest) and all(other > max(1, _CLEARLY * nearest) for other in others):
+            yield row, column
 
 
 def sampled(outputs: Outputs) -> Outputs:

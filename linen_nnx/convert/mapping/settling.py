@@ -21,6 +21,7 @@ from linen_nnx.convert.mapping.running import (
     apart,
     is_other,
     is_same,
+    matches,
     sampled,
 )
 from linen_nnx.schema.ir import Slot
@@ -166,11 +167,8 @@ class _Trial:
             ours.append(sampled(self._run.linen(values)))
             theirs.append(sampled(self._run.nnx(rules, values)))
         table = [[apart(one, other) for other in theirs] for one in ours]
-        for n, row in enumerate(table):
-            near = [m for m, distance in enumerate(row) if is_same(distance)]
-            clear = all(is_same(distance) or is_other(distance) for distance in row)
-            if clear and len(near) == 1 and sum(is_same(other[near[0]]) for other in table) == 1:
-                yield group.linen[n].path, place_of(group.nnx[near[0]])
+        for row, column in matches(table):
+            yield group.linen[row].path, place_of(group.nnx[column])
 
     def _upright(self, doubted: Sequence[Keys]) -> Iterator[Keys]:
         values = self._values("last", self._open())

@@ -19,8 +19,10 @@ SHOW = {"rich", "jinja2"}
 MODELS = {"pydantic"}
 OURS = {"linen_nnx.convert", "linen_nnx.cli.render", "linen_nnx.cli.page"}
 """Rooms of ours that do the work of a command."""
+APART = {"linen_nnx.convert.mapping", "linen_nnx.convert.rules.assign"}
+"""Rooms of rules and of maps, which a plain conversion follows none of."""
 
-NAMES = sorted(LIVE | ARRAYS | SHOW | MODELS | OURS)
+NAMES = sorted(LIVE | ARRAYS | SHOW | MODELS | OURS | APART)
 PROGRAM = """
 import json, sys
 from linen_nnx.cli.main import main
@@ -81,7 +83,9 @@ def test_metadata_is_read_without_live_libraries(arguments: list[str], checkpoin
 
 
 @pytest.mark.parametrize("options", [[], ["--scan-layers", "--layer-axis", "0"]], ids=" ".join)
-def test_a_conversion_imports_no_live_libraries(options: list[str], checkpoint: Path, tmp_path: Path) -> None:
+def test_a_conversion_imports_neither_live_libraries_nor_rooms_for_others(
+    options: list[str], checkpoint: Path, tmp_path: Path
+) -> None:
     target = str(tmp_path / "target")
     imported = imported_by(["convert", str(checkpoint), target, "--transfer", "link", *options])
-    assert imported & (LIVE | SHOW) == set()
+    assert imported & (LIVE | SHOW | APART) == set()

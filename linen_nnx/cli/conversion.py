@@ -15,6 +15,8 @@ from linen_nnx.schema.choices import Accept, Aux, Chunks, Direction, LayerStacki
 if TYPE_CHECKING:
     from linen_nnx.schema.options import ConversionOptions
     from linen_nnx.schema.routing import Effort
+    from linen_nnx.schema.rules import Rules
+    from linen_nnx.schema.spec import Spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +55,6 @@ class Conversion:
 
     def options(self) -> "ConversionOptions":
         """The options as the conversion takes them, files of rules and specs read."""
-        from linen_nnx.convert.rules.reading import read_rules
-        from linen_nnx.convert.spec.document import read_spec
         from linen_nnx.schema.options import ConversionOptions
 
         if self.leaves is Leaves.MIXED:
@@ -74,9 +74,9 @@ class Conversion:
             layer_names=self.layer_names,
             parts=Parts.PARAMS if self.params_only else Parts.ALL,
             aux=Aux.DROP if self.no_keep_aux else Aux.KEEP,
-            rules=None if self.rules is None else read_rules(self.rules),
+            rules=None if self.rules is None else _rules(self.rules),
             inverse=self.inverse,
-            spec=None if self.spec is None else read_spec(self.spec),
+            spec=None if self.spec is None else _spec(self.spec),
             accept=self.accept,
             chunks=self.chunks,
         )
@@ -104,6 +104,18 @@ class Conversion:
         render.inferred(found, None)
         inverse = not options.spec.layout.is_nnx
         return options.model_copy(update={"rules": found.rules, "inverse": inverse})
+
+
+def _rules(file: Path) -> "Rules":
+    from linen_nnx.convert.rules.reading import read_rules
+
+    return read_rules(file)
+
+
+def _spec(file: Path) -> "Spec":
+    from linen_nnx.convert.spec.document import read_spec
+
+    return read_spec(file)
 
 
 def takes_conversion(run: Callable[..., None]) -> Callable[..., None]:

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from linen_nnx.convert.compare.fingerprint import cheap_fingerprint, fingerprint_of
-from linen_nnx.convert.compare.sides import unproved
+from linen_nnx.convert.compare.little import NOTHING
 from linen_nnx.convert.engine.commit import staged, target_problems
 from linen_nnx.convert.engine.execute import Part, execution, parts_of, write_item
 from linen_nnx.convert.engine.journal import fingerprint
@@ -19,6 +18,7 @@ from linen_nnx.convert.proof.identity import identity
 from linen_nnx.convert.proof.observing import Observer, Taken
 from linen_nnx.convert.proof.receipts import write_receipt
 from linen_nnx.convert.proof.recording import Done, measured, receipt_of
+from linen_nnx.convert.proof.sealing import content_of
 from linen_nnx.convert.requirements import unmet
 from linen_nnx.convert.store.location import OWN_FOLDER, Location, absolute, locate
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
@@ -187,6 +187,8 @@ def convert(
     raise_if(unmet(opened.plan, opened.items), ConversionError)
     axis = options.layer_axis
     if fingerprint:
+        from linen_nnx.convert.compare.sides import unproved
+
         raise_if(unproved(opened.plan.target.groups, axis), ConversionError)
     progress.start(_nbytes(opened.plan))
 
@@ -202,8 +204,9 @@ def convert(
                 traffic = _write(opened, placed, effort, progress, observer)
                 write_surroundings(opened.location, placed, opened.plan)
                 wrote = time.monotonic()
+                # Digests that are not taken yet are taken meanwhile.
+                written = _check_written(opened.plan, placed)
                 taken = None if observer is None else observer.result()
-            written = _check_written(opened.plan, placed)
             found = measured(written, folder, taken, effort)
             content = _content(written, axis, effort, taken, wanted=fingerprint)
             times = _times(began, planned, wrote)
@@ -221,11 +224,8 @@ def _content(
     written: OrbaxItem, axis: int | None, effort: Effort, taken: Taken | None, *, wanted: bool | None
 ) -> str | None:
     """The fingerprint of what was written, if it is `wanted`; None leaves that to what it costs."""
-    known = {} if taken is None else taken.elements
-    if wanted:
-        return fingerprint_of(written, axis, effort, known)
-    cheap = wanted is None and taken is not None
-    return cheap_fingerprint(written, axis, effort, known) if cheap else None
+    wanted = False if wanted is None and taken is None else wanted
+    return content_of(written, axis, effort, NOTHING if taken is None else taken.elements, wanted=wanted)
 
 
 def _times(began: float, planned: float, wrote: float) -> Times:

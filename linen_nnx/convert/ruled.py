@@ -5,8 +5,6 @@ from collections import Counter
 from dataclasses import dataclass
 
 from linen_nnx.convert.layouts import Lifted
-from linen_nnx.convert.mapping.matching import inferred
-from linen_nnx.convert.passes.rename import RenamePass
 from linen_nnx.convert.passes.runner import Passed
 from linen_nnx.convert.passes.strays import strays
 from linen_nnx.convert.passes.whole_leaf import muon, whole_leaf_notes
@@ -50,6 +48,9 @@ def rules_of(lifted: Lifted, layout: Layout, options: ConversionOptions) -> Rule
         return Ruled(options.rules, options.inverse)
     if options.spec is None or source.is_nnx == layout.is_nnx:
         return None
+    # Here, as below: most conversions follow no rules, and the rooms of rules are many files.
+    from linen_nnx.convert.mapping.matching import inferred
+
     found = inferred(lifted, options.spec, options.accept)
     raise_if([*found.problems, *_layers(options)], ConversionError)
     return Ruled(found.rules, source.is_nnx, (_inferred_note(found),))
@@ -119,6 +120,8 @@ class FollowRules:
 
     def __init__(self, ruled: Ruled, *, partial: bool, spec: Spec | None) -> None:
         """`partial`: weights alone are converted."""
+        from linen_nnx.convert.passes.rename import RenamePass
+
         self._ruled = ruled
         self._spec = spec
         self._pass = RenamePass(ruled.rules, backwards=ruled.backwards, partial=partial, spec=spec)

@@ -24,7 +24,7 @@ from linen_nnx import (
     fingerprint,
 )
 from linen_nnx.cli import render
-from linen_nnx.cli.render.difference import line
+from linen_nnx.cli.render.differences import line
 from linen_nnx.convert.compare import reading, units
 from linen_nnx.schema.difference import (
     EmptiesDiffer,

@@ -73,7 +73,7 @@ def test_a_conversion_keeps_it_and_decodes_for_it_only_what_it_did_not_decode_it
     assert decoded.isdisjoint(again)
     assert sum("layers" in name for name in decoded) == 3 * 3 * 2
     assert done.fingerprint == fingerprint(source)
-    monkeypatch.setattr(comparison, "_LITTLE", 0)
+    monkeypatch.setattr(comparison, "LITTLE", 0)
     assert convert(source, tmp_path / "nnx", Layout.NNX).fingerprint is None
     assert convert(source, tmp_path / "asked", Layout.NNX, fingerprint=True).fingerprint == done.fingerprint
     assert convert(source, tmp_path / "never", Layout.NNX, fingerprint=False).fingerprint is None

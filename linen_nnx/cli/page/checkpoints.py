@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from linen_nnx.cli.page.model import Fact, Page, Row, Tone, Verdict
 from linen_nnx.cli.page.receipts import digest_text, of_history, recorded
 from linen_nnx.cli.page.rows import commands, losses, problems_of, row, sections
-from linen_nnx.cli.render.inspection import group_text
+from linen_nnx.cli.render.inspections import group_text
 from linen_nnx.cli.render.out import counted, size
 from linen_nnx.schema.inspection import Inspection
 from linen_nnx.schema.inventory import Entry

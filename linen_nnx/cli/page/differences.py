@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from linen_nnx.cli.page.model import Fact, Finding, Findings, Page, Row, Tone, Verdict
 from linen_nnx.cli.page.rows import commands, losses, row, sections
-from linen_nnx.cli.render.difference import finding_text, line, part_text, verdict_text
+from linen_nnx.cli.render.differences import finding_text, line, part_text, verdict_text
 from linen_nnx.schema.array import Value
 from linen_nnx.schema.difference import (
     Difference,

@@ -6,13 +6,14 @@ the content are PRNG streams, which Linen has no place for, and empty states, wh
 is what kind of object a leaf was, nor the integer type of the step.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from blake3 import blake3
 
 from linen_nnx.convert.compare.digests import digests
 from linen_nnx.convert.compare.leaves import Named, repeated
+from linen_nnx.convert.compare.little import LITTLE, NOTHING, Known, is_little
 from linen_nnx.convert.compare.sides import Side, sides
 from linen_nnx.convert.compare.slices import Slice, slice_of
 from linen_nnx.convert.engine.encoding import bytes_as_here
@@ -29,13 +30,6 @@ from linen_nnx.schema.routing import Effort
 
 DOMAIN = b"linen-nnx train state 1\n"
 """What is digested first: a later definition of the fingerprint begins otherwise."""
-Known = Mapping[tuple[Path, str], str]
-"""BLAKE3 of the elements of chunks, by the item's folder and the key, as a conversion takes them."""
-NOTHING: Known = {}
-_LITTLE = 64 * 2**20
-"""Bytes that are decoded unasked, and"""
-_FEW = 2000
-"""arrays that are looked at: a tenth of a second."""
 
 
 def fingerprint(
@@ -74,13 +68,13 @@ def cheap_fingerprint(
 
     Nor is there one of what does not decode, or wants an axis named: who asks for a fingerprint is told.
     """
-    if len(item.arrays) > _FEW:
+    if not is_little(item, known):
         return None
     try:
         (side,) = sides([item], layer_axis)
         found = _known(side, known)
         left = sum(array.zarr.spec.nbytes for array, one in _wanted(side) if one not in found)
-        return _taken(side, found, effort, Silent()) if left <= _LITTLE else None
+        return _taken(side, found, effort, Silent()) if left <= LITTLE else None
     except (ProblemsError, StorageError):
         return None
 

@@ -6,7 +6,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from platform import python_version
 
-from linen_nnx.convert.compare.fingerprint import cheap_fingerprint, fingerprint_of
+from linen_nnx.convert.compare.little import NOTHING, Known, is_little
 from linen_nnx.convert.engine.progress import Progress
 from linen_nnx.convert.proof.measuring import Measured, measure
 from linen_nnx.convert.proof.receipts import read_receipt, receipt_file, write_receipt
@@ -21,6 +21,19 @@ from linen_nnx.schema.problem import Code
 from linen_nnx.schema.receipt import NO_DIGEST, Digested, Receipt, Seal, Sealed, Versions
 from linen_nnx.schema.routing import Effort
 from linen_nnx.version import __version__
+
+
+def content_of(
+    item: OrbaxItem, layer_axis: int | None, effort: Effort, known: Known = NOTHING, *, wanted: bool | None
+) -> str | None:
+    """The fingerprint of a state's content, if it is `wanted`; None leaves that to what it costs."""
+    if wanted is False or (wanted is None and not is_little(item, known)):
+        return None
+    # Here, since the room that compares is many files, for which large states have no use.
+    from linen_nnx.convert.compare.fingerprint import cheap_fingerprint, fingerprint_of
+
+    take = fingerprint_of if wanted else cheap_fingerprint
+    return take(item, layer_axis, effort, known)
 
 
 def versions() -> Versions:
@@ -72,10 +85,7 @@ def seal(
     if opened.side is not None and opened.side.item is not None:
         raise_if(opened.side.item.problems, CheckpointError)
     effort = Effort(workers=workers)
-    content = None
-    if fingerprint is not False:
-        take = fingerprint_of if fingerprint else cheap_fingerprint
-        content = take(opened, layer_axis, effort)
+    content = content_of(opened, layer_axis, effort, wanted=fingerprint)
     measured = measure(opened, {}, workers=workers, progress=progress)
     entries = tuple(_entries(opened, measured))
     if isinstance(earlier, Receipt) and _same(earlier, entries):

@@ -52,6 +52,7 @@ from linen_nnx.schema.routing import Effort
 from tests.compare.content import KERNEL, MU, NU, PARAMS, Content, changed, content, layer, saved, swapped
 from tests.support import golden
 from tests.support.checkpoints import STORAGES, Cache, Storage
+from tests.support.entries import Keys
 from tests.support.golden import GROUND_TRUTH
 from tests.support.small import STACKED, Specs, linen, native
 
@@ -510,3 +511,41 @@ def test_a_checkpoint_that_lost_chunks_is_refused(a: Path, tmp_path: Path) -> No
         with pytest.raises(ProblemsError) as error:
             refused()
         assert [problem.code for problem in error.value.problems] == [Code.CHUNK_MISSING]
+
+
+Factored = dict[Keys, tuple[str, str, str, str]]
+
+
+def _factored(shapes: Factored) -> Specs:
+    """A state with adafactor's moments: of each parameter its shape, and those of v_row, v_col and v."""
+    specs: Specs = {("step",): "int32[]", ("opt_state", 0, "count"): "int32[]", ("opt_state", 1): "None"}
+    for path, (of_parameter, *of_moments) in shapes.items():
+        specs["params", "params", *path] = f"float32[{of_parameter}]"
+        for field, shape in zip(("v_row", "v_col", "v"), of_moments, strict=True):
+            specs["opt_state", 0, field, "params", *path] = f"float32[{shape}]"
+    return specs
+
+
+def test_factored_moments_are_compared_as_they_stand_and_never_passed_over(tmp_path: Path) -> None:
+    embedding: Keys = ("token_embedder", "embedding")
+    stack: Factored = {
+        embedding: ("40,16", "16", "40", "1"),
+        ("decoder", "layers", *KERNEL): ("24,3,16", "3,16", "24,3", "1"),
+        ("decoder", "layers", "norm", "scale"): ("20,3", "1", "1", "20,3"),
+    }
+    apart: Factored = {embedding: stack[embedding]}
+    for n in range(3):
+        apart[(*layer(n), *KERNEL)] = ("24,16", "16", "24", "1")
+        apart[(*layer(n), "norm", "scale")] = ("20", "1", "1", "20")
+    state = content(_factored(stack))
+    a = saved(state, tmp_path / "a")
+    convert(a, tmp_path / "nnx", to=Layout.NNX)
+    assert diff(a, tmp_path / "nnx").equal
+    row: Keys = ("opt_state", 0, "v_row", "params", "decoder", "layers", *KERNEL)
+    b = saved(changed(state, row, (2, 7), 1.0), tmp_path / "b")
+    assert paths(diff(tmp_path / "nnx", b)) == {"optimizer/[0]/v_row/decoder/layers/mlp/wo/kernel"}
+    found = diff(a, saved(content(_factored(apart)), tmp_path / "apart"))
+    named = {str(one.path) for one in found.differences if not isinstance(one, ValuesDiffer)}
+    for field in ("v_row", "v"):
+        stacked = f"optimizer/[0]/{field}/decoder/layers/mlp/wo/kernel"
+        assert {stacked, stacked.replace("layers", "layers_2")} <= named

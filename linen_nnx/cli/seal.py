@@ -23,8 +23,9 @@ def run(
 ) -> None:
     """Write a receipt for a checkpoint that was never converted.
 
-    It has digests of all that PATH holds, for `verify`, and lies in its own linen_nnx/ folder: the only file
-    that is written, which readers of orbax ignore. Every file is read once.
+    It has digests of all that PATH holds, for `verify`, and lies in its own linen_nnx/ folder, or beside a
+    legacy file: the only file that is written, which readers of orbax and flax ignore. Every file is read
+    once.
     """
     from linen_nnx.cli import render
     from linen_nnx.convert.proof.sealing import seal

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from flax.serialization import msgpack_serialize
 
 from linen_nnx import CheckpointError, ConversionOptions, LayerStacking, convert, seal, verify
 from linen_nnx.schema.problem import Code
@@ -62,14 +60,3 @@ def test_what_a_conversion_does_not_read_does_not_stop_it(tmp_path: Path) -> Non
     flip(item_of(run) / "opt_state.0.count" / "0", 3)
     convert(run, tmp_path / "target", "params")
     assert verify(tmp_path / "target") == []
-
-
-def test_a_file_has_no_room_for_a_receipt(tmp_path: Path) -> None:
-    file = tmp_path / "checkpoint_3"
-    tree = {"params": {"params": {"dense": {"kernel": np.ones((3, 4), np.float32)}}}, "opt_state": {}}
-    file.write_bytes(msgpack_serialize({"step": np.int32(3), **tree}))
-    with pytest.raises(CheckpointError) as caught:
-        seal(file)
-    assert [problem.code for problem in caught.value.problems] == [Code.UNSUPPORTED]
-    assert [problem.code for problem in verify(file)] == [Code.NOT_SEALED]
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_3"]

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from flax import serialization
+from flax.training import checkpoints
 
-from linen_nnx import CheckpointError, Receipt, Seal, convert, seal, verify
+from linen_nnx import CheckpointError, Receipt, Seal, convert, fingerprint, seal, verify
 from linen_nnx.convert.proof.receipts import read_receipt
 from linen_nnx.schema.problem import Code
 from linen_nnx.schema.receipt import Digested
@@ -112,3 +115,37 @@ def test_a_state_of_no_known_layout_can_be_sealed(tmp_path: Path) -> None:
     item = save_item(tree, tmp_path / "item")
     seal(item)
     assert verify(item) == []
+
+
+def test_a_legacy_file_is_sealed_beside_it_under_a_name_that_flax_does_not_take_for_a_checkpoint(
+    tmp_path: Path,
+) -> None:
+    params = {"first": {"kernel": np.ones((20, 30), np.float32)}}
+    state = {"step": 7, "params": params, "opt_state": {"0": {"count": np.int32(7), "mu": params}}}
+    run = tmp_path / "run"
+    run.mkdir()
+    file, before = run / "checkpoint_7", serialization.to_bytes(state)
+    file.write_bytes(before)
+    assert [problem.code for problem in verify(file)] == [Code.NOT_SEALED]
+    done = seal(file)
+    receipt = run / f".linen-nnx-receipt.{file.name}.json"
+    assert sorted(run.iterdir()) == [receipt, file]
+    assert file.read_bytes() == before
+    assert read_receipt(file) == done
+    assert done.fingerprint == fingerprint(file)
+    assert checkpoints.latest_checkpoint(run) == str(file)
+    assert verify(file) == verify(run) == []
+    made = convert(file, tmp_path / "nnx", "nnx")
+    assert made.source_identity.receipt == done.digest
+    at = before.index(np.ones(30, np.float32).tobytes())
+    for place in (at + 9, 1):
+        file.write_bytes(before[:place] + bytes([before[place] ^ 1]) + before[place + 1 :])
+        problems = verify(file)
+        assert {problem.file for problem in problems if problem.code is Code.DIGEST_MISMATCH} == {str(file)}
+    file.write_bytes(before[: at + 9] + b"x" + before[at + 10 :])
+    with pytest.raises(CheckpointError, match=str(Code.DIGEST_MISMATCH)):
+        convert(file, tmp_path / "again", "nnx")
+    with pytest.raises(CheckpointError, match=str(Code.ALREADY_SEALED)):
+        seal(file)
+    seal(file, overwrite=True)
+    assert verify(file) == []

@@ -10,6 +10,7 @@ from linen_nnx.cli.page.model import Page
 from linen_nnx.cli.page.plans import of_plan
 from linen_nnx.cli.page.receipts import of_receipt
 from linen_nnx.cli.page.write import write
+from linen_nnx.convert.store.location import is_legacy
 from linen_nnx.schema.difference import Difference
 from linen_nnx.schema.errors import CheckpointError
 from linen_nnx.schema.problem import Code
@@ -43,7 +44,7 @@ def report(
 
 def page_of(path: Path, *, verify: bool = False, step: int | None = None, item: str | None = None) -> Page:
     """As `report`, without writing it."""
-    if path.is_file():
+    if path.is_file() and not is_legacy(path):
         return _of_document(path)
     from linen_nnx.convert.inspecting import inspect
     from linen_nnx.convert.proof.receipts import read_receipt

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
-from linen_nnx.cli.render.out import drops, notes, say, size
+from linen_nnx.cli.render.out import counted, drops, notes, say, size
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.ops import Cast, Concat, Copy, Fill, MoveAxis, Op, Split, Stack, Take
 from linen_nnx.schema.plan import Write
@@ -95,7 +95,7 @@ def _moved(traffic: Traffic) -> str:
 def sealed(done: Receipt | Seal, path: Path) -> None:
     """What was sealed."""
     arrays = sum(1 for entry in done.entries if entry.digests)
-    print(f"sealed: {len(done.entries)} entries, {arrays} of them arrays; {len(done.files)} files")
+    print(f"sealed: {len(done.entries)} entries, {arrays} of them arrays; {counted(len(done.files), 'file')}")
     print(f"receipt {done.digest}")
     content(done)
     say(f"hint: linen-nnx verify {quote(str(path))}")

@@ -77,7 +77,7 @@ def files_of(location: Location) -> Iterator[StoredFile]:
 
 def level_folder(location: Location, level: Level) -> Path:
     """The folder that names of files of `level` are relative to."""
-    return location.item if level is Level.ITEM else location.item.parent
+    return location.item.parent if level is Level.STEP or location.item.is_file() else location.item
 
 
 def _walk(folder: Path) -> Iterator[Path]:

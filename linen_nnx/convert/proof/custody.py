@@ -41,7 +41,7 @@ def custody_of(items: Iterable[OrbaxItem]) -> Custody:
     expected: dict[Region, tuple[KeyPath, str]] = {}
     problems: list[Problem] = []
     for item in items:
-        receipt = None if item.location.item.is_file() else read_receipt(item.location.item)
+        receipt = read_receipt(item.location.item)
         arrays = {} if receipt is None else arrays_of(item)
         for entry in () if receipt is None else receipt.entries:
             stored = arrays.get((entry.place, entry.target))

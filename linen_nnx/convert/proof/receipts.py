@@ -21,12 +21,17 @@ _ADAPTER: TypeAdapter[Receipt | Seal] = TypeAdapter(AnyReceipt, config=ConfigDic
 
 
 def receipt_file(item: Path) -> Path:
-    """Where the receipt of an item lies."""
+    """Where the receipt of an item lies: in its own folder, or beside a legacy file.
+
+    There its name begins with a dot: flax takes every file whose name begins as that of a checkpoint for one.
+    """
+    if item.is_file():
+        return item.with_name(f".linen-nnx-receipt.{item.name}.json")
     return item / OWN_FOLDER / RECEIPT_FILE
 
 
 def write_receipt(receipt: R, item: Path) -> R:
-    """Put it into the item's own folder, whole or not at all; returned with its digest."""
+    """Put it where it belongs, whole or not at all; returned with its digest."""
     body = receipt.model_dump_json(exclude={"digest"}).encode()
     taken = digest(body)
     file = receipt_file(item)
@@ -55,8 +60,7 @@ def read_receipt(item: Path) -> Receipt | Seal | None:
     file = receipt_file(item)
     try:
         text = file.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        # A legacy checkpoint is a file, and has no folder of ours.
+    except FileNotFoundError:
         return None
     except OSError as error:
         raise StorageError(str(error)) from error

@@ -65,6 +65,8 @@ def seal(
 ) -> Receipt | Seal:
     """Write digests of all that a checkpoint holds into its own `linen_nnx/receipt.json`, and nothing else.
 
+    That of a legacy file lies beside it, as `.linen-nnx-receipt.NAME.json`.
+
     Reads every file once. With `overwrite` the digests replace those of an earlier receipt; what that says
     of a conversion is kept. `fingerprint` adds that of the content, which decodes every array: True always,
     False never, None where that is little (64 MiB); `layer_axis`: where shapes do not prove the axis of
@@ -72,13 +74,6 @@ def seal(
     already or the checkpoint has faults, `StorageError` where it cannot be read or written.
     """
     location = locate(Path(path), step, item)
-    if location.item.is_file():
-        raise CheckpointError.one(
-            Code.UNSUPPORTED,
-            expected="a folder, which has room for a receipt",
-            found=f"the file {location.item}",
-            hint="convert it: the target has a receipt, and `verify --against` holds it against the file",
-        )
     earlier = _earlier(location, overwrite=overwrite)
     opened = open_item(location)
     raise_if(opened.problems, CheckpointError)

@@ -161,8 +161,6 @@ def _not_sealed(location: Location, receipt: Receipt | Seal | None) -> Problem:
         file=str(receipt_file(location.item)),
         expected="a receipt with digests to hold the stored bytes against",
         found="none" if receipt is None else "one without digests of arrays",
-        hint="a file has no room for one; --against SOURCE needs none"
-        if location.item.is_file()
-        else f"`linen-nnx seal {path}` writes one, and from then on `verify` watches the checkpoint; "
+        hint=f"`linen-nnx seal {path}` writes one, and from then on `verify` watches the checkpoint; "
         "--against SOURCE and --restore need none",
     )

@@ -119,7 +119,7 @@ def locate(path: Path, step: int | None = None, item: str | None = None) -> Loca
     """Find the item of `path`. Raises `CheckpointError` where there is none, or more than one."""
     path = absolute(path)
     _refuse_uncommitted(path)
-    if _is_legacy(path):
+    if is_legacy(path):
         return Location(item=path)
     if not path.is_dir():
         raise _not_a_checkpoint(path, "a file" if path.exists() else "nothing")
@@ -172,10 +172,10 @@ def _steps(base: Path) -> dict[int, Path]:
 
 
 def _holds_state(step: Path) -> bool:
-    return bool(_items(step, or_itself=True)) if step.is_dir() else _is_legacy(step)
+    return bool(_items(step, or_itself=True)) if step.is_dir() else is_legacy(step)
 
 
-def _is_legacy(path: Path) -> bool:
+def is_legacy(path: Path) -> bool:
     """Whether it is a file of `flax.serialization`: one that begins with a map of msgpack."""
     if not path.is_file():
         return False
@@ -189,7 +189,7 @@ def _is_item(folder: Path) -> bool:
 
 
 def _is_aggregate(folder: Path) -> bool:
-    return not (folder / METADATA_FILE).is_file() and _is_legacy(folder / _AGGREGATE)
+    return not (folder / METADATA_FILE).is_file() and is_legacy(folder / _AGGREGATE)
 
 
 def _choose(base: Path, steps: dict[int, Path], step: int | None) -> Path:

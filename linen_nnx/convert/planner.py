@@ -154,7 +154,7 @@ def _passes(way: _Way) -> list[Pass]:
     else:
         passes.append(FollowRules(way.ruled, partial=partial, spec=options.spec))
     if way.template is not None:
-        passes.append(FromTemplate(way.template.state))
+        passes.append(FromTemplate(way.template.state, () if way.ruled is None else way.ruled.rules.keep))
     if not form.layout.is_nnx:
         passes.append(FillChains(depth=Depth.TOP if form.layout is Layout.MAXTEXT else Depth.ALL))
     if form.step is not None:

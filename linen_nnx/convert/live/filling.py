@@ -11,6 +11,7 @@ from linen_nnx.schema.nnx import NnxTrainState
 from linen_nnx.schema.path import ROOT, KeyPath
 from linen_nnx.schema.plan import Plan, Write
 from linen_nnx.schema.problem import Code, Problem, near
+from linen_nnx.schema.rule_text import glob
 from linen_nnx.schema.rules import Rules
 from linen_nnx.schema.spec import Kind
 
@@ -20,6 +21,11 @@ Streams = Literal["keep", "take"]
 Read = Callable[[Write, Any], Any]
 """Make the array of a write, like the live one: on its devices, in its sharding."""
 
+_MODEL = ROOT / "model"
+_BARE = (
+    "an array that stands bare in a module: load the Linen checkpoint itself, or convert it with "
+    "a --template of the NNX model"
+)
 _OF_ONE_PASS = (Kind.CACHE, Kind.INTERMEDIATE)
 
 
@@ -38,13 +44,12 @@ def fill(
     as they were.
     """
     where = places(model, optimizer)
+    own = _owned(where, rngs, rules)
     writes = {w.target: w for w in plan.item_writes if isinstance(w.value, ArrayValue)}
     taken = {path: where[path] for path in where if path in writes and not _keeps(where[path], rngs)}
-    kept = tuple(
-        _kept(path, where[path]) for path in where if path not in taken and _may_stay(where[path], rngs)
-    )
+    kept = tuple(_kept(path, where[path]) for path in where if path not in taken and path in own)
     differences = [
-        *_missing(where, writes, rngs),
+        *_missing(where, writes, own),
         *_unlike(taken, writes),
         *_surplus(where, writes, optimizer),
     ]
@@ -67,16 +72,33 @@ def _keeps(place: Place, rngs: Streams) -> bool:
     return place.kind is Kind.RNG and rngs == "keep"
 
 
-def _may_stay(place: Place, rngs: Streams) -> bool:
-    return _keeps(place, rngs) or place.kind in _OF_ONE_PASS
+def _owned(where: Mapping[KeyPath, Place], rngs: Streams, rules: Rules | None) -> set[KeyPath]:
+    """What may stay the model's own: streams, what lives for one pass, and what rules keep."""
+    kept = [] if rules is None else [glob(keep.to) for keep in rules.keep]
+
+    def is_own(path: KeyPath, place: Place) -> bool:
+        if place.kind is Kind.RNG:
+            return rngs == "keep"
+        by_rule = path.startswith(_MODEL) and any(one.fullmatch(str(path[1:])) for one in kept)
+        return place.kind in _OF_ONE_PASS or by_rule
+
+    return {path for path, place in where.items() if is_own(path, place)}
 
 
 def _kept(path: KeyPath, place: Place) -> Left:
-    streams = place.kind is Kind.RNG
-    return Left(path=path, reason="the model's own PRNG streams" if streams else "no part of a train state")
+    match place.kind:
+        case Kind.RNG:
+            reason = "the model's own PRNG streams"
+        case Kind.CACHE | Kind.INTERMEDIATE:
+            reason = "no part of a train state"
+        case _:
+            reason = "the model's own, by a rule"
+    return Left(path=path, reason=reason)
 
 
-def _missing(where: Mapping[KeyPath, Place], writes: Mapping[KeyPath, Write], rngs: Streams) -> list[Problem]:
+def _missing(
+    where: Mapping[KeyPath, Place], writes: Mapping[KeyPath, Write], own: set[KeyPath]
+) -> list[Problem]:
     surplus = [path for path in writes if path not in where]
     return [
         Problem(
@@ -84,10 +106,14 @@ def _missing(where: Mapping[KeyPath, Place], writes: Mapping[KeyPath, Write], rn
             path=path,
             expected=str(place.spec),
             found="nothing",
-            hint=near(path, surplus) if len(surplus) < 1000 else None,
+            hint=_BARE
+            if place.variable is place.value
+            else near(path, surplus)
+            if len(surplus) < 1000
+            else None,
         )
         for path, place in where.items()
-        if path not in writes and not _may_stay(place, rngs)
+        if path not in writes and path not in own
     ]
 
 

@@ -1,10 +1,19 @@
 """Which trees of modules a source and a spec give, whichever of the two is Linen's."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from linen_nnx.convert.layouts import Lifted
 from linen_nnx.convert.mapping.inferring import infer
-from linen_nnx.convert.mapping.modules import Node, linen_tree, nnx_tree, slot_of, spec_tree
+from linen_nnx.convert.mapping.modules import (
+    Node,
+    contracted,
+    linen_tree,
+    nnx_tree,
+    slot_of,
+    spec_tree,
+    without,
+)
 from linen_nnx.convert.mapping.running import Runner
 from linen_nnx.convert.spec.against import unlike
 from linen_nnx.schema.array import ArrayValue
@@ -14,7 +23,7 @@ from linen_nnx.schema.ir import RNGS
 from linen_nnx.schema.options import Accept
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.spec import Spec, SpecLeaf
+from linen_nnx.schema.spec import Kind, Spec, SpecLeaf
 
 if TYPE_CHECKING:
     from linen_nnx.convert.probing.probe import Probe
@@ -39,14 +48,27 @@ def inferred(
             found=f"{lifted.form.layout.value} and {spec.layout.value}",
         )
     if spec.layout.is_nnx:
-        linen, nnx = linen_tree(lifted.state.variables), spec_tree(spec)
+        linen, full = linen_tree(lifted.state.variables), spec_tree(spec)
         types, rngs = spec.leaves, spec.rngs
     else:
         linen = spec_tree(spec)
-        nnx, types, rngs = _from_nnx(lifted, _own(probe) if model is None else model)
+        full, types, rngs = _from_nnx(lifted, _own(probe) if model is None else model)
+    constants = _constants(linen, types)
+    nnx = contracted(without(full, constants)) if constants else full
     runner = None if probe is None else lambda: _runner(probe, linen, nnx)
-    found = infer(linen, nnx, accept, types, rngs, runner)
+    found = infer(linen, nnx, accept, types, (*rngs, *constants), runner)
     return found if spec.layout.is_nnx or types else _without_classes(found)
+
+
+def _constants(linen: Node, types: Sequence[SpecLeaf]) -> tuple[KeyPath, ...]:
+    """Arrays that stand bare in modules, such as tables of positions: the model's own.
+
+    Where the Linen state has variables of unknown kinds they may come from there.
+    """
+    if any(leaf.kind is Kind.OTHER for node in linen.walk() for leaf in node.leaves):
+        return ()
+    live = any(leaf.type is not None for leaf in types)
+    return tuple(leaf.path for leaf in types if live and leaf.type is None and leaf.kind is Kind.OTHER)
 
 
 _Nnx = tuple[Node, tuple[SpecLeaf, ...], tuple[KeyPath, ...]]

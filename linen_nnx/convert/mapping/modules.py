@@ -6,7 +6,7 @@ leave no trace in what is left.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from linen_nnx.schema.array import ArraySpec, ArrayValue
@@ -168,6 +168,15 @@ def contracted(node: Node) -> Node:
         only = children[0]
         return replace(only, label=node.label + only.label)
     return replace(node, children=children)
+
+
+def without(node: Node, paths: Collection[KeyPath]) -> Node:
+    """Without some variables, and without modules that hold no other."""
+    children = (without(child, paths) for child in node.children)
+    leaves = tuple(leaf for leaf in node.leaves if slot_of(node.path, leaf).path not in paths)
+    return replace(
+        node, leaves=leaves, children=tuple(child for child in children if child.leaves or child.children)
+    )
 
 
 def flattened(root: Node) -> Node:

@@ -6,6 +6,7 @@ the same parts in the same order.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from linen_nnx.convert.passes.runner import Passed
 from linen_nnx.convert.rules.assign import Assigned, Assignment, assign, pairs
@@ -14,7 +15,9 @@ from linen_nnx.convert.rules.inverse import inverse
 from linen_nnx.schema.array import ArraySpec, ArrayValue, EmptyValue
 from linen_nnx.schema.ir import (
     AVERAGE,
+    PARAMS,
     RNGS,
+    UNKNOWN,
     Leaf,
     OptimizerLeaf,
     Slot,
@@ -65,7 +68,7 @@ class RenamePass:
             return Passed(state, problems=work.problems)
         renamed = TrainState(
             step=state.step,
-            variables=(*stays, *work.made),
+            variables=(*_untrained(stays, state), *work.made),
             optimizer=tuple(work.optimizer),
             aside=state.aside,
         )
@@ -110,6 +113,14 @@ class RenamePass:
                     found=f"{path} would become {slot}, which the rules send elsewhere",
                     hint="two rules have a target in common; make their targets different",
                 )
+
+
+def _untrained(stays: Sequence[Variable], state: TrainState) -> Iterator[Variable]:
+    """What stays behind is no parameter, whatever it looked like, unless it has moments."""
+    trained = {item.mirrors for item in state.optimizer}
+    for one in stays:
+        aside = one.slot.collection == PARAMS and one.slot not in trained
+        yield replace(one, slot=replace(one.slot, collection=UNKNOWN)) if aside else one
 
 
 class _Work:

@@ -4,12 +4,17 @@ The template is a checkpoint of the target. What both have is taken from the sou
 the source has is set aside, since the template shows that the target has no place for it.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from linen_nnx.convert.passes.runner import Passed
 from linen_nnx.schema.array import EmptyValue
-from linen_nnx.schema.ir import PARAMS, OptimizerLeaf, Slot, TrainState, Variable, address
+from linen_nnx.schema.ir import PARAMS, UNKNOWN, OptimizerLeaf, Slot, TrainState, Variable, address
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import same_content
 from linen_nnx.schema.problem import Code, Problem
+from linen_nnx.schema.rule_text import glob
+from linen_nnx.schema.rules import Keep
 
 
 class FromTemplate:
@@ -17,14 +22,28 @@ class FromTemplate:
 
     name = "template"
 
-    def __init__(self, template: TrainState) -> None:
-        """Fill from `template`."""
+    def __init__(self, template: TrainState, keep: Sequence[Keep] = ()) -> None:
+        """Fill from `template`, also what `keep` says that no source gives."""
         self._template = template
+        self._kept = [glob(one.to) for one in keep]
+
+    def _is_kept(self, variable: Variable) -> bool:
+        text = str(variable.slot.path)
+        return any(one.fullmatch(text) for one in self._kept)
+
+    def _aux(self, given: set[KeyPath]) -> list[Variable]:
+        """What it may give: no parameters, but for what rules keep; no checkpoint tells for certain."""
+        found = [v for v in self._template.variables if v.slot.collection != PARAMS]
+        kept = [v for v in self._template.variables if v.slot.collection == PARAMS and self._is_kept(v)]
+        own = [replace(v.slot, collection=UNKNOWN) for v in kept]
+        return found + [
+            replace(v, slot=slot) for v, slot in zip(kept, own, strict=True) if v.slot.path not in given
+        ]
 
     def apply(self, state: TrainState) -> Passed:
         """Take aux variables and empty optimizer states of the template where the source has none."""
         ours = {v.slot.path: v for v in state.variables}
-        aux = [v for v in self._template.variables if v.slot.collection != PARAMS]
+        aux = self._aux(set(ours))
         wanted = {v.slot.path for v in aux}
         filled = tuple(_chosen(v, ours.get(v.slot.path)) for v in aux)
         kept = tuple(v for v in state.variables if v.slot.collection == PARAMS)
@@ -55,6 +74,7 @@ class FromTemplate:
         """Parameters in which source and template differ: then it is not a template of the target."""
         ours = {v.slot.path: v for v in state.variables if v.slot.collection == PARAMS}
         theirs = {v.slot.path: v for v in self._template.variables if v.slot.collection == PARAMS}
+        theirs = {path: v for path, v in theirs.items() if path in ours or not self._is_kept(v)}
         problems = []
         for path in dict.fromkeys((*ours, *theirs)):
             one, other = ours.get(path), theirs.get(path)

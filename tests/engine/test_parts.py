@@ -1,6 +1,8 @@
 """The engine's small parts: codecs, buffers, waves, metadata of chunked arrays."""
 
 import random
+import subprocess
+import sys
 from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,7 @@ import tensorstore as ts
 
 from linen_nnx.convert.engine.buffers import Buffers
 from linen_nnx.convert.engine.codec import bound, chunk_codec, chunk_nbytes, crc32c
+from linen_nnx.convert.engine.memory import most_resident
 from linen_nnx.convert.engine.run import Work, peak, waves
 from linen_nnx.convert.engine.sink import Sink
 from linen_nnx.convert.store.target_arrays import fresh_zarr, recoded
@@ -89,6 +92,13 @@ def test_units_run_on_as_many_threads_as_memory_allows() -> None:
     units = [Costing(cost) for cost in costs]
     assert peak(Work(units, 0), Effort(memory=256, workers=4)) <= 256
     assert peak(Work(units, 50), Effort(memory=306, workers=4)) <= 306
+
+
+def test_the_most_memory_of_a_process_is_not_that_of_the_one_that_started_it() -> None:
+    held = b"x" * 2**28
+    code = "from linen_nnx.convert.engine.memory import most_resident; print(most_resident())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0 < int(done.stdout) < len(held) < most_resident()
 
 
 def test_codecs_that_are_not_ours_are_left_to_tensorstore() -> None:

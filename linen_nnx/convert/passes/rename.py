@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from linen_nnx.convert.passes.runner import Passed
-from linen_nnx.convert.rules.assign import Assigned, Assignment, assign, pairs
-from linen_nnx.convert.rules.how import Renamed, made
+from linen_nnx.convert.rules.assign import Assigned, assign, pairs
+from linen_nnx.convert.rules.faults import fault, misfit, two_averages, unknown_zeros
+from linen_nnx.convert.rules.how import made
 from linen_nnx.convert.rules.inverse import inverse
 from linen_nnx.schema.array import ArraySpec, ArrayValue, EmptyValue
 from linen_nnx.schema.ir import (
@@ -24,7 +25,6 @@ from linen_nnx.schema.ir import (
     TrainState,
     Variable,
     address,
-    optimizer_address,
 )
 from linen_nnx.schema.ops import Copy, Fill, OpError, Origin, Ref, refs
 from linen_nnx.schema.path import AttributeKey, KeyPath
@@ -160,7 +160,7 @@ class _Work:
             self.made.append(Variable(slot=one.target, leaf=leaf))
         for slot, spec in self._restored.items():
             if spec is None:
-                self.problems.append(_unknown_zeros(slot))
+                self.problems.append(unknown_zeros(slot))
                 continue
             self.made.append(Variable(slot=slot, leaf=_zeros(spec)))
 
@@ -176,7 +176,7 @@ class _Work:
         for at, field in fields.items():
             place = self._place(at)
             if place in places:
-                self.problems.append(_two_averages(places[place], at, place))
+                self.problems.append(two_averages(places[place], at, place))
             places[place] = at
             self._field(place, self._spread(field))
 
@@ -207,13 +207,13 @@ class _Work:
             found = [field[slot] for slot in one.sources if slot in field]
             if not found:
                 continue
-            if fault := _fault(at, one, found):
-                self.problems.append(fault)
+            if refusal := fault(at, one, found):
+                self.problems.append(refusal)
                 continue
             try:
                 leaf = made(one.how, [item.leaf for item in found])
             except OpError as error:
-                self.problems.append(_misfit(at, one, str(error)))
+                self.problems.append(misfit(at, one, str(error)))
                 continue
             self._add(at, one.target, leaf, factored=found[0].factored)
         dtypes = {i.leaf.value.spec.dtype for i in field.values() if isinstance(i.leaf.value, ArrayValue)}
@@ -237,15 +237,6 @@ class _Work:
         return [drop for drop in out if drop.source not in read]
 
 
-def _two_averages(one: KeyPath, other: KeyPath, place: KeyPath) -> Problem:
-    return Problem(
-        code=Code.TWO_WRITERS,
-        expected=f"one average to become {place}",
-        found=f"{one} and {other}",
-        hint="name only one in [collections]; others are kept beside the target",
-    )
-
-
 def _specified(spec: Spec | None, slot: Slot) -> ArraySpec | None:
     leaf = None if spec is None else spec.by_slot.get(slot)
     return None if leaf is None else leaf.spec
@@ -262,41 +253,4 @@ def _drop(ref: Ref, op: OpDrop, *, checked: bool) -> Drop:
         rule=DropRule.BY_RULE,
         reason=op.drop.reason,
         require=op.drop.require if checked else None,
-    )
-
-
-def _fault(at: KeyPath, one: Assignment, found: Sequence[OptimizerLeaf]) -> Problem | None:
-    if len(found) < len(one.sources):
-        expected = f"a moment for each of the {len(one.sources)} parts of {one.target.path}, or for none"
-        return _problem(Code.MISSING_ENTRY, at, one, expected, f"{len(found)} of them")
-    if any(item.factored for item in found) and not isinstance(one.how, Renamed):
-        return _problem(
-            Code.LAYERS_NOT_STACKABLE,
-            at,
-            one,
-            "a moment of its parameter's shape, to be changed with it",
-            f"{found[0].leaf.value}, a factor of a reduced shape",
-        )
-    return None
-
-
-def _misfit(at: KeyPath, one: Assignment, found: str) -> Problem:
-    return _problem(
-        Code.MOMENT_MISMATCH, at, one, f"moments of which that of {one.target.path} can be made", found
-    )
-
-
-def _problem(code: Code, at: KeyPath, one: Assignment, expected: str, found: str) -> Problem:
-    return Problem(
-        code=code, path=optimizer_address(at, one.sources[0]), expected=expected, found=found,
-        hint="convert with --params-only, or keep the arrays as they are",
-    )  # fmt: skip
-
-
-def _unknown_zeros(slot: Slot) -> Problem:
-    return Problem(
-        code=Code.NOT_INVERTIBLE,
-        expected=f"the shape and dtype of {slot}, which was dropped as zero",
-        found="none in its rule",
-        hint="give --spec of the Linen state, or shape and dtype beside the drop's reason",
     )

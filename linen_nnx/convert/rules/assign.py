@@ -1,6 +1,5 @@
 """Hold rules against the variables of a state: which becomes which. Every fault at once, no guess."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,12 +7,13 @@ from difflib import get_close_matches
 from typing import assert_never
 
 from linen_nnx.convert.rules.how import How, Joined, Moved, Piece, Renamed, Stacked, Taken, from_start
+from linen_nnx.convert.rules.index import Index
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.ir import Slot, Variable, address
 from linen_nnx.schema.ops import logical_rank
 from linen_nnx.schema.path import DictKey, KeyPath
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.rule_text import INDEX, Hole, bindings, expression, filled, pattern, template
+from linen_nnx.schema.rule_text import INDEX, bindings, filled, template
 from linen_nnx.schema.rules import OpConcat, OpDrop, OpMove, OpSplit, OpStack, OpUnstack, Rule, Rules
 
 
@@ -83,47 +83,12 @@ def assign(rules: Rules, variables: Sequence[Variable], *, inverse: bool, partia
     return work.out
 
 
-_Candidate = tuple[int, int, re.Pattern[str]]
-"""The number of a rule, the position of one of its sources, and its pattern."""
-
-
-class _Index:
-    """Rules by the text that their sources begin with, so that a path is held against few of them."""
-
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self._by_text: dict[str, list[_Candidate]] = defaultdict(list)
-        self._others: list[_Candidate] = []
-        for number, rule in enumerate(rules):
-            for position, one in enumerate(_patterns(rule)):
-                text = _fixed(rule, position)
-                (self._others if text is None else self._by_text[text]).append((number, position, one))
-
-    def candidates(self, text: str) -> list[_Candidate]:
-        """Those that may fit, in the order of the rules."""
-        ends = [at + 1 for at, letter in enumerate(text) if letter == "/"]
-        found = [one for end in (0, *ends, len(text)) for one in self._by_text.get(text[:end], ())]
-        return sorted([*found, *self._others], key=lambda one: one[:2])
-
-
-def _fixed(rule: Rule, position: int) -> str | None:
-    """The text before a `*` at the end, or all of it; None where a number or an expression stands in it."""
-    if rule.match is not None or rule.path is not None:
-        return None
-    match template(rule.sources[position]):
-        case (str(text),) | (str(text), Hole(name="rest")):
-            return text
-        case (Hole(name="rest"),):
-            return ""
-        case _:
-            return None
-
-
 class _Work:
     def __init__(self, heading: Heading, rules: Rules) -> None:
         self.out = Assigned()
         self._heading = heading
         self._rules = rules.rules
-        self._index = _Index(rules.rules)
+        self._index = Index(rules.rules)
         self._used: set[int] = set()
         self._gathered: dict[tuple[int, KeyPath], list[tuple[int, Slot]]] = defaultdict(list)
 
@@ -259,14 +224,6 @@ class _Work:
 
 
 _NOWHERE = Slot(collection="", path=KeyPath())
-
-
-def _patterns(rule: Rule) -> tuple[re.Pattern[str], ...]:
-    if rule.match is not None:
-        return (expression(rule.match),)
-    if rule.path is not None:
-        return (re.compile(re.escape(str(KeyPath(tuple(map(DictKey, rule.path)))))),)
-    return tuple(map(pattern, rule.sources))
 
 
 def _path(rule: Rule, target: int, values: dict[str, str]) -> KeyPath:

@@ -104,14 +104,17 @@ def form_of_linen(state: LinenTrainState, lifted: TrainState) -> Form:
 def _odd_moments(state: LinenTrainState, lifted: TrainState) -> tuple[KeyPath, ...]:
     boxed = set(state.boxed)
     odd, averages = set(), _averages_of_all(lifted)
+    usual: dict[KeyPath, int] = {}
+    """How much longer a moment's path is than its parameter's, where the layout keeps it as it should."""
     for item in lifted.optimizer:
         if item.mirrors is None:
             continue
         (path,) = (ref.path for ref in refs(item.leaf.op))
-        bare = path[:-1] if path[:-1] in boxed else path
-        levels = len(bare) - len(_optimizer_place(item)) - len(item.mirrors.path)
-        usual = item.at in averages if is_field(item) else state.nested_params
-        if levels != int(usual):
+        bare = path[:-1] if boxed and path[:-1] in boxed else path
+        if item.at not in usual:
+            collection = item.at in averages if is_field(item) else state.nested_params
+            usual[item.at] = len(_optimizer_place(item)) + int(collection)
+        if len(bare) - len(item.mirrors.path) != usual[item.at]:
             odd.add(item.at)
     return tuple(sorted(odd, key=KeyPath.natural))
 

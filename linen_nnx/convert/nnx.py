@@ -124,18 +124,27 @@ def lower_nnx(state: TrainState, form: Form, roots: Roots) -> Iterator[Write]:
     below = KeyPath((BASE,)) if form.base else ROOT
     if state.step is not None and roots.step is not None:
         yield Write(target=roots.step, value=state.step.value, op=state.step.op)
+    model = roots.model + below
     for variable in state.variables:
-        root = roots.model + below
+        root = model
         if variable.slot.collection == REFERENCE and roots.reference is not None:
             root = roots.reference
         target = root + variable.slot.path
         yield Write(target=target, value=variable.leaf.value, op=variable.leaf.op)
+    # Moments stand in a few places, each of them as many as there are parameters.
+    heads = {item.at: _head(item, roots) for item in {item.at: item for item in state.optimizer}.values()}
+    bases = {at: head + below for at, head in heads.items()}
     for item in state.optimizer:
-        path = digits(item.at) + (ROOT if item.mirrors is None else below + item.mirrors.path)
-        target = (roots.opt_state or ROOT) + path
-        if is_field(item) and roots.average is not None:
-            target = roots.average + path[1:]
+        target = heads[item.at] if item.mirrors is None else bases[item.at] + item.mirrors.path
         yield Write(target=target, value=item.leaf.value, op=item.leaf.op)
+
+
+def _head(item: OptimizerLeaf, roots: Roots) -> KeyPath:
+    """Where a place of the optimizer stands, or an average beside it."""
+    place = digits(item.at)
+    if is_field(item) and roots.average is not None:
+        return roots.average + place[1:]
+    return (roots.opt_state or ROOT) + place
 
 
 def digits(path: KeyPath) -> KeyPath:

@@ -37,6 +37,9 @@ def unread_parts(ops: Sequence[Op], values: Mapping[Ref, Value], owed: set[Ref])
     whole: set[Ref] = set()
     reads: dict[Ref, set[Box]] = defaultdict(set)
     for op in ops:
+        if isinstance(op, Copy):
+            whole.add(op.source)
+            continue
         if _uncut(op):
             whole.update(refs(op))
             continue

@@ -133,7 +133,7 @@ def is_beside(at: KeyPath) -> bool:
 
 def is_field(item: Variable | OptimizerLeaf) -> bool:
     """Whether a leaf belongs to a field of a `TrainState` subclass, not to the optimizer."""
-    return isinstance(item, OptimizerLeaf) and len(item.at) > 0 and isinstance(item.at.keys[0], AttributeKey)
+    return isinstance(item, OptimizerLeaf) and isinstance(next(iter(item.at), None), AttributeKey)
 
 
 class TrainState(Model):

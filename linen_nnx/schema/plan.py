@@ -6,6 +6,7 @@ Silent loss cannot be represented.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Self
 
@@ -140,7 +141,8 @@ class Plan(Model):
 
     @model_validator(mode="after")
     def _conserves(self) -> Self:
-        faults = [*self._two_writers(), *self._unread(), *self._unfit()]
+        values = {entry.source: entry.value for entry in self.inputs}
+        faults = [*self._two_writers(), *self._unread(values), *self._unfit(values)]
         if faults:
             raise ValueError("the plan does not conserve the state:\n" + "\n".join(faults))
         return self
@@ -149,12 +151,12 @@ class Plan(Model):
         targets = [Counter(write.target for write in part) for part in (self.item_writes, self.side_writes)]
         return [f"{t} has {n} writers" for part in targets for t, n in part.items() if n > 1]
 
-    def _unread(self) -> list[str]:
+    def _unread(self, values: Mapping[Ref, Value]) -> list[str]:
         read = {ref for write in self.writes for ref in refs(write.op)}
         dropped = {drop.source for drop in self.drops}
-        known = {entry.source for entry in self.inputs}
-        owed = {ref for ref in known if ref.origin is not Origin.TEMPLATE}
-        in_part = unread_parts([w.op for w in self.writes], {i.source: i.value for i in self.inputs}, owed)
+        known = set(values)
+        owed = known.difference([ref for ref in known if ref.origin is Origin.TEMPLATE])
+        in_part = unread_parts([w.op for w in self.writes], values, owed)
         return [
             *(f"{ref} is read in part: {part} is neither written nor dropped" for ref, part in in_part),
             *(f"{ref} is neither read nor dropped" for ref in sorted(owed - read - dropped, key=str)),
@@ -162,8 +164,7 @@ class Plan(Model):
             *(f"{ref} is not an entry" for ref in sorted((read | dropped) - known, key=str)),
         ]
 
-    def _unfit(self) -> list[str]:
-        values = {entry.source: entry.value for entry in self.inputs}
+    def _unfit(self, values: Mapping[Ref, Value]) -> list[str]:
         faults = []
         for write in self.writes:
             try:

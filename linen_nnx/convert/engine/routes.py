@@ -42,7 +42,8 @@ class Routed:
 
     def values(self) -> Iterator[tuple[StoredArray, StoredValue]]:
         """Every stored chunk that is read, once."""
-        if self.chunked is not None:
+        # What keeps its chunks has them under the keys that its source has.
+        if self.chunked is not None and self.route is not Route.REFERENCE:
             for _, array, index in self.chunked.chunks():
                 if (value := array.chunk(index)) is not None:
                     yield array, value

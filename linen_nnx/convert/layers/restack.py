@@ -128,13 +128,13 @@ def restack(leaves: Mapping[KeyPath, Leaf], how: Restacking) -> Restacked:
         if place in how.renames:
             renamed[how.renames[place] + path[len(place) :]] = leaf
             continue
-        match taken_apart(path, place, leaf, how):
-            case Problem() as fault:
-                faults.append(fault)
-            case found:
-                rest = path[len(place) :]
-                faults.extend(_twice(path, leaf) for layer in found if layer in layers[rest])
-                layers[rest].update(found)
+        found = taken_apart(path, place, leaf, how)
+        if isinstance(found, Problem):
+            faults.append(found)
+            continue
+        into = layers[path[len(place) :]]
+        faults.extend(_twice(path, leaf) for layer in found if layer in into)
+        into.update(found)
     out = Restacked(renamed, {}, [], faults)
     stacks: dict[KeyPath, dict[Index, int]] = defaultdict(dict)
     for layer, slot in enumerate(table(how.after)):
@@ -148,6 +148,8 @@ def restack(leaves: Mapping[KeyPath, Leaf], how: Restacking) -> Restacked:
 def taken_apart(path: KeyPath, place: KeyPath, leaf: Leaf, how: Restacking) -> dict[int, Leaf] | Problem:
     """The layers that a leaf below `place` holds, by number; or why it cannot be taken apart."""
     found = how.places[place]
+    if found[0][1] == ():
+        return {found[0][0]: leaf}
     if fault := _not_stacked(path, leaf, [index for _, index in found], how.axis_before):
         return fault
     layers = {}
@@ -203,11 +205,12 @@ def _put_together(
     how: Restacking,
     out: Restacked,
 ) -> None:
+    if () in wanted:
+        if (one := by_layer.get(wanted[()])) is not None:
+            out.leaves[path + rest] = one
+        return
     found = {layer: by_layer[layer] for layer in wanted.values() if layer in by_layer}
     if not found:
-        return
-    if () in wanted:
-        out.leaves[path + rest] = found[wanted[()]]
         return
     problems = [*_missing(rest, found, wanted, how), *_unequal(rest, found, how), *_flat(rest, found, how)]
     if problems:

@@ -13,6 +13,7 @@ from linen_nnx.convert.passes.aside import SetAside
 from linen_nnx.convert.passes.layers import LayersPass
 from linen_nnx.convert.passes.optimizer import Depth, FillChains
 from linen_nnx.convert.passes.params_only import ParamsOnly
+from linen_nnx.convert.passes.promote import Promote
 from linen_nnx.convert.passes.runner import Pass, Ran, run
 from linen_nnx.convert.passes.step import StepPass
 from linen_nnx.convert.passes.strays import strays
@@ -154,6 +155,8 @@ def _passes(way: _Way) -> list[Pass]:
     else:
         passes.append(FollowRules(way.ruled, partial=partial, spec=options.spec))
     if way.template is not None:
+        if way.ruled is None:
+            passes.append(Promote(way.template.state))
         passes.append(FromTemplate(way.template.state, () if way.ruled is None else way.ruled.rules.keep))
     if not form.layout.is_nnx:
         passes.append(FillChains(depth=Depth.TOP if form.layout is Layout.MAXTEXT else Depth.ALL))

@@ -148,7 +148,7 @@ def result(op: Op, value_of: Callable[[Ref], Value]) -> Value:
         case Stack(parts=parts, axis=axis):
             return _stacked([result(part, value_of) for part in parts], axis)
         case MoveAxis(of=of, source=source, destination=destination):
-            return _moved(result(of, value_of), source, destination)
+            return moved_value(result(of, value_of), source, destination)
         case Concat(parts=parts, axis=axis):
             return _joined([result(part, value_of) for part in parts], axis)
         case Split(of=of, axis=axis, index=index, count=count):
@@ -198,7 +198,8 @@ def _stacked(values: list[Value], axis: int) -> Value:
     return _with_spec(arrays[0], stacked_spec(first, axis, len(arrays)))
 
 
-def _moved(value: Value, source: int, destination: int) -> Value:
+def moved_value(value: Value, source: int, destination: int) -> Value:
+    """An array with one axis moved to another place; all else is as it was. Raises `OpError`."""
     if not isinstance(value, ArrayValue):
         return value
     spec = value.spec

@@ -107,6 +107,7 @@ class NoteCode(StrEnum):
     INFERRED_RULES = "inferred-rules"
     OLDER_BLOCKS = "older-blocks"
     STAGES_KEPT = "stages-kept"
+    OTHER_COLLECTION = "other-collection"
 
 
 class Note(Model):

@@ -19,6 +19,8 @@ _DEEPSEEK4 = (
     "use_indexer=false q_lora_rank=9 o_groups=2 o_lora_rank=11 sliding_window_size=8 qk_rope_head_dim=4 "
     f"base_num_kv_heads=1 base_num_query_heads=4 load_balance_loss_weight=0.0001 {_MOE}"
 )
+_OF_MODEL = "override_model_config=true model_name"
+"""DeepSeek's gate bias is of another kind where a model is named."""
 _NORMS = "use_post_attn_norm=true use_post_ffw_norm=true"
 _GEMMA4 = (
     f"{_NORMS} global_head_dim=16 global_rope_proportion=0.25 local_rope_proportion=1.0 "
@@ -94,6 +96,8 @@ CASES = tuple(
         "deepseek-mhc": f"{_DEEPSEEK} mhc_expansion_rate=4",
         "deepseek-mtp": f"{_DEEPSEEK} mtp_num_layers=1",
         "deepseek4": f"{_DEEPSEEK4} routed_bias=true",
+        "deepseek3": f"{_OF_MODEL}=deepseek3-tiny {_DEEPSEEK} base_num_decoder_layers=6",
+        "deepseek4-tiny": f"{_OF_MODEL}=deepseek4-tiny {_DEEPSEEK4} routed_bias=true",
         "deepseek4-without-bias": f"{_DEEPSEEK4} routed_bias=false",
         "pipeline-of-single-layers": (
             f"decoder_block=llama2 num_layers_per_pipeline_stage=1 num_pipeline_repeats=4 {_PIPELINE}"

@@ -5,18 +5,21 @@ weights, in their moments and in what is not trained; and the way round must com
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from linen_nnx import Code, ConversionError, ConversionOptions, LayerStacking, Layout
+from linen_nnx import Code, ConversionError, ConversionOptions, LayerStacking, Layout, convert, verify
 from linen_nnx.convert.memory import convert_tree
 from linen_nnx.schema.choices import Decoder
+from linen_nnx.schema.plan import NoteCode
 from tests.decoders import data
 from tests.decoders.cases import CASES
-from tests.support.checkpoints import tree_of
-from tests.support.entries import Keys, flat
+from tests.support.checkpoints import save_item, tree_of
+from tests.support.entries import Keys, flat, read
+from tests.support.entries import differences as entry_differences
 from tests.support.families import contents
 
 LINEN, NNX, TODAY = "linen 0.2.4", "nnx 0.2.4", "nnx 0.2.5"
@@ -24,6 +27,9 @@ ADDED = re.compile(r"mtp_\d+_final_norm$")
 """Modules that MaxText 0.2.5 has and 0.2.4 has not: no conversion makes their weights, or drops them."""
 ROUND = ((LINEN, "scan"), (TODAY, "unscan"), (TODAY, "scan"), (LINEN, "unscan"))
 """Each step from one form to the next, and the last to the first again."""
+PIPELINES = [name for name in data.names() if "pipeline" in name]
+OTHERWISE = {*PIPELINES, "deepseek3"}
+"""With tests of their own."""
 OTHER_MODELS = {
     ("gemma4_small", f"{LINEN} scan"),
     ("qwen3_next-remainder", f"{LINEN} scan"),
@@ -120,7 +126,7 @@ def test_nnx_in_the_last_release_with_linen_holds_what_linen_or_the_next_release
             assert forms[f"{NNX} {stack}"] in others
 
 
-@pytest.mark.parametrize("name", [name for name in data.names() if "pipeline" not in name])
+@pytest.mark.parametrize("name", [name for name in data.names() if name not in OTHERWISE])
 def test_each_conversion_gives_what_maxtext_itself_holds_in_that_form(name: str) -> None:
     found = data.load(name)
     holders = [" ".join(station) for station in ROUND]
@@ -140,7 +146,6 @@ def test_each_conversion_gives_what_maxtext_itself_holds_in_that_form(name: str)
     assert all(leaf is None or leaf.tobytes() == after[path].tobytes() for path, leaf in before.items())
 
 
-PIPELINES = [name for name in data.names() if "pipeline" in name]
 IN_STAGES = (
     ((LINEN, "scan"), (TODAY, "scan"), (TODAY, "unscan"), (LINEN, "scan")),
     ((TODAY, "unscan"), (TODAY, "scan"), (LINEN, "unscan"), (TODAY, "unscan")),
@@ -180,3 +185,82 @@ def test_where_all_layers_are_in_stages_there_is_nothing_to_restack(
     with pytest.raises(ConversionError) as caught:
         convert_tree(tree, options=ConversionOptions(to=Layout.LINEN, stacking=stacking))
     assert {problem.code for problem in caught.value.problems} == {Code.UNSUPPORTED}
+
+
+def test_weights_alone_tell_deepseek_4s_first_layers_by_the_bias_that_they_lack() -> None:
+    """Their routing is a table of hashes, which is no parameter, and their gate has no bias."""
+    forms = data.load("deepseek4").forms
+    apart, stacked = (
+        Held(TODAY, stack, replace(forms[f"{TODAY} {stack}"], others={})) for stack in ("unscan", "scan")
+    )
+    asked = ConversionOptions(to=Layout.LINEN, stacking=LayerStacking.STACKED)
+    assert told(inventory(convert_tree(state(apart), options=asked).tree)) == told(specs(stacked))
+
+
+BIAS = "DeepSeekMoeBlock_0/MoeBlock_0/gate/bias"
+
+
+def deepseek3(trainer: str, stack: str) -> Held:
+    """Its gate bias is a parameter until 0.2.4, and a variable that is not trained since 0.2.5."""
+    return Held(trainer, stack, data.load("deepseek3").forms[f"{trainer} {stack}"])
+
+
+def biases(tree: Any) -> list[bytes]:
+    """Of each layer, its experts' biases."""
+    found = {"/".join(map(str, path)): leaf for path, leaf in flat(tree)}
+    model = [(path, leaf) for path, leaf in sorted(found.items()) if path.endswith(BIAS)]
+    arrays = [(path, leaf) for path, leaf in model if not path.startswith("opt_state")]
+    if len(arrays) > 1:
+        return [leaf.tobytes() for _, leaf in arrays]
+    ((path, array),) = arrays
+    layers = array if path.startswith("nnx_aux") else array.T
+    return [layer.tobytes() for layer in layers]
+
+
+@pytest.mark.parametrize("target", ["scan", "unscan"])
+@pytest.mark.parametrize("source", ["scan", "unscan"])
+def test_a_template_tells_that_a_parameter_is_trained_no_more_and_it_is_carried_over(
+    source: str, target: str
+) -> None:
+    before, after = deepseek3(LINEN, source), deepseek3(TODAY, target)
+    asked = options(data.load("deepseek3"), after, before)
+    done = convert_tree(state(before), options=asked, template=state(after))
+    assert told(inventory(done.tree)) == told(specs(after))
+    assert biases(done.tree) == biases(state(before))
+    assert NoteCode.OTHER_COLLECTION in {note.code for note in done.plan.notes}
+
+
+def test_without_a_template_the_bias_stays_what_it_is() -> None:
+    tree = convert_tree(state(deepseek3(LINEN, "scan")), options=ConversionOptions(to=Layout.MAXTEXT)).tree
+    assert told(inventory(tree)) == told(specs(deepseek3(LINEN, "scan")))
+
+
+def test_moments_that_a_source_has_not_are_asked_for_and_never_made() -> None:
+    with pytest.raises(ConversionError) as caught:
+        convert_tree(
+            state(deepseek3(TODAY, "scan")),
+            options=ConversionOptions(to=Layout.LINEN),
+            template=state(deepseek3(LINEN, "scan")),
+        )
+    assert {problem.code for problem in caught.value.problems} == {Code.MISSING_ENTRY}
+
+
+def test_weights_alone_go_to_the_release_that_trains_their_bias() -> None:
+    def alone(held: Held) -> Any:
+        return {part: node for part, node in state(held).items() if part in ("params", "nnx_aux")}
+
+    source, target = alone(deepseek3(TODAY, "scan")), alone(deepseek3(LINEN, "scan"))
+    tree = convert_tree(source, options=ConversionOptions(to=Layout.LINEN), template=target).tree
+    assert told(inventory(tree)) == told(inventory(target))
+    assert biases(tree) == biases(source)
+
+
+def test_moments_of_what_is_trained_no_more_are_kept_aside_and_come_back(tmp_path: Path) -> None:
+    save_item(state(deepseek3(LINEN, "scan")), tmp_path / "linen")
+    save_item(state(deepseek3(TODAY, "unscan")), tmp_path / "template")
+    apart = ConversionOptions(stacking=LayerStacking.UNSTACKED)
+    convert(tmp_path / "linen", tmp_path / "there", "maxtext", apart, template=tmp_path / "template")
+    assert verify(tmp_path / "there", against=tmp_path / "linen") == []
+    together = ConversionOptions(stacking=LayerStacking.STACKED)
+    convert(tmp_path / "there", tmp_path / "back", "linen", together, template=tmp_path / "linen")
+    assert entry_differences(read(tmp_path / "back"), read(tmp_path / "linen")) == []

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from linen_nnx.convert.compare.comparing import Comparison, compare
+from linen_nnx.convert.compare.pairing import in_collections_of
 from linen_nnx.convert.compare.ruled import leads_across, ruled_problems
 from linen_nnx.convert.compare.sides import sides
 from linen_nnx.convert.compare.told import values_differ
@@ -26,6 +27,7 @@ from linen_nnx.schema.inspection import PartName
 from linen_nnx.schema.ir import Leaf
 from linen_nnx.schema.ops import Ref, refs
 from linen_nnx.schema.path import ROOT, KeyPath
+from linen_nnx.schema.plan import NoteCode
 from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.receipt import Receipt
 from linen_nnx.schema.routing import Effort
@@ -44,9 +46,16 @@ def value_problems(source: OrbaxItem, target: OrbaxItem, effort: Effort | None =
         one, other = sides([source, target])
     except ProblemsError as error:
         return list(error.problems)
+    if isinstance(receipt, Receipt) and _other_collections(receipt):
+        other = in_collections_of(one, other)
     dropped = {drop.source for drop in receipt.drops} if isinstance(receipt, Receipt) else set()
     compared = compare(one, other, Asked(), effort or Effort(), Silent())
     return [problem for found in _differences(compared) for problem in _problems(found, dropped)]
+
+
+def _other_collections(receipt: Receipt) -> bool:
+    """Whether variables changed their collection, as a template had them."""
+    return any(note.code is NoteCode.OTHER_COLLECTION for note in receipt.notes)
 
 
 def _differences(compared: Comparison) -> Iterator[LeafDifference]:

@@ -47,6 +47,17 @@ def pairs(a: Side, b: Side) -> list[Pair]:
     return sorted(kept, key=lambda pair: pair.path.natural())
 
 
+def in_collections_of(a: Side, b: Side) -> Side:
+    """`b`, each leaf in the collection that it has in `a`, where both have one at its place."""
+    ours = {(leaf.field, leaf.path, leaf.layer): leaf for leaf in a.leaves}
+
+    def told(leaf: Named) -> Named:
+        one = ours.get((leaf.field, leaf.path, leaf.layer))
+        return leaf if one is None else replace(leaf, part=one.part, collection=one.collection)
+
+    return replace(b, leaves=tuple(map(told, b.leaves)))
+
+
 def _is_form(pair: Pair) -> bool:
     return (pair.a is None or pair.b is None) and isinstance(pair.either.leaf.value, EmptyValue)
 

@@ -34,6 +34,8 @@ class Family(Model):
     """The layers of a block hold this name, all but the last: then the layers themselves tell the cycle."""
     prefix_mark: str | None = None
     """The first layers, which hold this name, are never stacked."""
+    prefix_lacks: tuple[str, str] | None = None
+    """What those layers do not hold where others do, by its last two names."""
     remainder: bool = False
     """Layers that do not fill a block stand by themselves; without it, every block is full."""
     local_stack: bool = False
@@ -71,6 +73,7 @@ FAMILIES = (
         stack=BLOCKS,
         cycle=2,
         prefix_mark="tid2eid",
+        prefix_lacks=("gate", "bias"),
         kinds=True,
     ),
     Family(name=Decoder.GPT_OSS, marks=frozenset({"GptOssMlp"})),

@@ -83,7 +83,7 @@ def _of_family(
         return (), _unknown_cycle(group, family)
     prefix = 0
     if family.prefix_mark is not None:
-        prefix = _prefix(found, family.prefix_mark)
+        prefix = _prefix(found, family.prefix_mark) or _lacking(found, family.prefix_lacks)
         if prefix == 0:
             return (), _unknown_prefix(group, family)
     left = (group.count - prefix) % cycle
@@ -108,6 +108,13 @@ def _told(found: Seen, family: Family) -> int | None:
 def _prefix(found: Seen, mark: str) -> int:
     numbers = sorted(found.layers)
     return next((i for i, n in enumerate(numbers) if mark not in found.names_of(n)), len(numbers))
+
+
+def _lacking(found: Seen, names: tuple[str, str] | None) -> int:
+    """Layers before the first that holds what those of the prefix lack; 0 if none does."""
+    numbers = sorted(found.layers)
+    holding = (i for i, n in enumerate(numbers) if any(r.names[-2:] == names for r in found.layers[n]))
+    return next(holding, 0)
 
 
 def _cycled(stack: str, slot: str, count: int, cycle: int) -> Slots:

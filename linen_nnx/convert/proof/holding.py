@@ -143,7 +143,7 @@ def _chunk_problems(entry: Sealed, stored: StoredArray, found: Found) -> Iterato
         if wrong:
             key, value, expected = wrong[0]
             why = _why(stored, value, expected, found)
-            said = f"{len(wrong)} of {len(chunks)} with others, first {key}{why}"
+            said = f"other bytes in {len(wrong)} of {len(chunks)}, first {key}{why}"
             file = str(stored.folder / value.file) if isinstance(value, Extent) else None
             yield _array_problem(entry, "the sealed bytes of every chunk", said, file)
 

@@ -112,6 +112,16 @@ class Zeroed(_Explains):
     part: Annotated[PartName, Field(strict=False)]
 
 
+class FactorsApart(_Explains):
+    """Factors of second moments (adafactor's rows and columns), of stacked layers on one side alone.
+
+    Which of their axes is that of the layers is not known, so they are not held against each other.
+    """
+
+    kind: Literal["factors-apart"] = "factors-apart"
+    fields: tuple[KeyPath, ...]
+
+
 Finding = Annotated[
     LayersMoved
     | FieldsMoved
@@ -120,7 +130,8 @@ Finding = Annotated[
     | RngsMissing
     | PartMissing
     | DTypeChanged
-    | Zeroed,
+    | Zeroed
+    | FactorsApart,
     Field(discriminator="kind"),
 ]
 """One explanation, by its kind."""

@@ -24,7 +24,7 @@ from linen_nnx import (
     fingerprint,
 )
 from linen_nnx.cli import render
-from linen_nnx.cli.render.differences import line
+from linen_nnx.cli.render.differences import finding_text, line
 from linen_nnx.convert.compare import reading, units
 from linen_nnx.schema.difference import (
     EmptiesDiffer,
@@ -37,6 +37,7 @@ from linen_nnx.schema.difference import (
 )
 from linen_nnx.schema.finding import (
     DTypeChanged,
+    FactorsApart,
     FieldsMoved,
     LayersMissing,
     LayersMoved,
@@ -545,7 +546,11 @@ def test_factored_moments_are_compared_as_they_stand_and_never_passed_over(tmp_p
     b = saved(changed(state, row, (2, 7), 1.0), tmp_path / "b")
     assert paths(diff(tmp_path / "nnx", b)) == {"optimizer/[0]/v_row/decoder/layers/mlp/wo/kernel"}
     found = diff(a, saved(content(_factored(apart)), tmp_path / "apart"))
+    (apart_alone,) = [one for one in found.findings if isinstance(one, FactorsApart)]
+    assert [str(field) for field in apart_alone.fields] == ["[0]/v", "[0]/v_col", "[0]/v_row"]
+    assert "not comparable" in finding_text(apart_alone)
     named = {str(one.path) for one in found.differences if not isinstance(one, ValuesDiffer)}
+    assert {str(path) for path in apart_alone.paths} <= named
     for field in ("v_row", "v"):
         stacked = f"optimizer/[0]/{field}/decoder/layers/mlp/wo/kernel"
         assert {stacked, stacked.replace("layers", "layers_2")} <= named

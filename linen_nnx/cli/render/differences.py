@@ -21,6 +21,7 @@ from linen_nnx.schema.difference import (
 )
 from linen_nnx.schema.finding import (
     DTypeChanged,
+    FactorsApart,
     FieldsMoved,
     Finding,
     LayersMissing,
@@ -117,6 +118,9 @@ def finding_text(found: Finding) -> str:
         case DTypeChanged(part=part, a=a, b=b, same_values=same):
             values = "no value was read" if same is None else "the same values" if same else "other values"
             return f"{part.value} in another dtype, {a.value} in A and {b.value} in B, {values}"
+        case FactorsApart(fields=fields):
+            names = ", ".join(map(str, fields))
+            return f"factors of moments ({names}) of stacked layers and of layers one by one: not comparable"
         case Zeroed(zero_in=which, part=part):
             return f"{part.value}: all zero in {_other(which)} and not in the other"
         case _:

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from linen_nnx.convert.compare.comparing import Comparison, compare
 from linen_nnx.convert.compare.digests import digests
-from linen_nnx.convert.compare.findings import dtype_changes, layer_numbers, missing, moves, zeroed
+from linen_nnx.convert.compare.findings import (
+    dtype_changes,
+    factors_apart,
+    layer_numbers,
+    missing,
+    moves,
+    zeroed,
+)
 from linen_nnx.convert.compare.moved import Content, Unequal
 from linen_nnx.convert.compare.sides import Side, sides
 from linen_nnx.convert.compare.slices import Slice, slice_of
@@ -125,6 +132,7 @@ def _findings(
         *moves(found.pairs, _unequal(found, differences, effort)),
         *dtype_changes(differences),
         *zeroed(differences, nonzero),
+        *factors_apart(found.pairs, differences),
     )
 
 

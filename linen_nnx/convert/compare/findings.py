@@ -9,6 +9,7 @@ from linen_nnx.schema.array import ArrayValue, DType
 from linen_nnx.schema.difference import LeafDifference, Missing, SpecDiffers, Unexpected, ValuesDiffer
 from linen_nnx.schema.finding import (
     DTypeChanged,
+    FactorsApart,
     FieldMove,
     FieldsMoved,
     Finding,
@@ -96,6 +97,18 @@ def dtype_changes(differences: Iterable[LeafDifference]) -> Iterator[DTypeChange
             b=other,
             same_values=all(s.differing == 0 for s in read) if len(read) == len(changed) else None,
             paths=tuple(one.path for one in changed),
+        )
+
+
+def factors_apart(found: Sequence[Pair], differences: Sequence[LeafDifference]) -> Iterator[FactorsApart]:
+    """Factored moments under names that one side alone has: of stacked layers, and of layers one by one."""
+    factored = {pair.path: pair.either.field for pair in found if pair.either.factored}
+    alone = [one for one in differences if isinstance(one, Missing | Unexpected) and one.path in factored]
+    if len({one.kind for one in alone}) > 1:
+        fields = {field for one in alone if (field := factored[one.path]) is not None}
+        yield FactorsApart(
+            fields=tuple(sorted(fields, key=lambda field: field.natural())),
+            paths=tuple(one.path for one in alone),
         )
 
 

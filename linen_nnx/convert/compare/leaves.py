@@ -39,6 +39,8 @@ class Named:
     field: KeyPath | None
     layer: Layer | None
     leaf: Leaf
+    factored: bool = False
+    """A moment of reduced shape: rows or columns of what it mirrors."""
 
     @property
     def is_rng(self) -> bool:
@@ -90,7 +92,7 @@ def _named(item: Variable | OptimizerLeaf, path: KeyPath, layer: Layer | None, l
     slot = _slot(item)
     collection = None if slot is None else slot.collection
     if isinstance(item, OptimizerLeaf):
-        return Named(PartName.OPTIMIZER, collection, path, item.at, layer, leaf)
+        return Named(PartName.OPTIMIZER, collection, path, item.at, layer, leaf, item.factored)
     part = PartName.PARAMS if collection == PARAMS else PartName.AUX
     return Named(part, collection, path, None, layer, leaf)
 

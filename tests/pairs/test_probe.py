@@ -18,9 +18,11 @@ from linen_nnx import (
     Layout,
     Probe,
     SpecError,
+    check_forward,
     convert_tree,
     infer_rules,
     spec_of,
+    to_nnx,
 )
 from linen_nnx.convert.mapping.running import matches
 from linen_nnx.schema.inference import TODO
@@ -438,3 +440,46 @@ def test_without_a_run_the_hint_is_to_run_them() -> None:
     found = infer_rules({"step": jnp.int32(0), **variables}, spec_of(lambda: NnxFlat(nnx.Rngs(0))))
     assert [problem.code for problem in found.problems] == [Code.NO_MAPPING]
     assert "--probe" in (found.problems[0].hint or "")
+
+
+class Boxed(nn.Module):
+    """Parameters in boxes, dropout, and outputs in a tree."""
+
+    @nn.compact
+    def __call__(self, x: Any, deterministic: bool = False) -> Any:
+        kernel: Any = nn.with_partitioning(nn.initializers.lecun_normal(), ("rows", "columns"))
+        for _ in range(3):
+            x = nn.tanh(nn.Dense(D, kernel_init=kernel)(x))
+            x = nn.Dropout(0.5)(x, deterministic=deterministic)
+        return {"out": x, "more": (x.sum(), None)}
+
+
+class NnxRotated(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.layers = nnx.List([nnx.Linear(D, D, rngs=rngs) for _ in range(3)])
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, x: Any) -> Any:
+        for number in (1, 2, 0):
+            x = self.dropout(jnp.tanh(self.layers[number](x)))
+        return {"out": x, "more": (x.sum(), None)}
+
+
+def test_boxes_are_opened_dropout_is_off_and_every_output_is_compared() -> None:
+    variables: Any = Boxed().init({"params": jax.random.key(0), "dropout": jax.random.key(1)}, X)
+    state = {"step": jnp.int32(0), **variables}
+    model = NnxRotated(nnx.Rngs(0))
+    probe = Probe(Boxed(), model, X, deterministic=True)
+    found = infer_rules(state, spec_of(model), probe=probe)
+    assert (found.problems, found.ways) == ((), 1)
+    assert {str(rule.source): rule.to for rule in found.rules.rules} == {
+        "params/Dense_0/*": "layers/1/*",
+        "params/Dense_1/*": "layers/2/*",
+        "params/Dense_2/*": "layers/0/*",
+    }
+    to_nnx(state, model, rules=found.rules)
+    unboxed = nn.meta.unbox(variables)
+    assert check_forward(Boxed(), unboxed, model, X, deterministic=True) <= 4e-7
+    with pytest.raises(SpecError) as refused:
+        infer_rules(state, spec_of(model), probe=Probe(Boxed(), model, X))
+    assert "dropout" in refused.value.problems[0].found

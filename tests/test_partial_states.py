@@ -105,6 +105,14 @@ def test_a_part_of_a_state_stays_that_part_and_comes_back(tmp_path: Path, part: 
     assert len(arrays) == sum(leaf.data is not None for leaf in before.values())
 
 
+def test_what_a_run_of_adapters_keeps_beside_its_steps_comes_along(tmp_path: Path) -> None:
+    run = save_run({"items": random_tree(PARTS["adapters and step"], "lora")}, tmp_path / "run")
+    (run / "adapter_config.json").write_text('{"r": 4}', encoding="utf-8")
+    convert(run, tmp_path / "there", Layout.NNX)
+    assert (tmp_path / "there" / "adapter_config.json").read_text(encoding="utf-8") == '{"r": 4}'
+    assert verify(tmp_path / "there", against=run) == []
+
+
 def test_adapters_of_tunix_stay_adapters(tmp_path: Path) -> None:
     specs = {
         "model_params": {(*path, "value"): spec for path, spec in ADAPTERS.items()},

@@ -9,9 +9,16 @@ from linen_nnx.schema.layout import LayerStacking
 from linen_nnx.schema.orbax_metadata import CHECKPOINT_METADATA_FILE, COMMIT_MARKER, CheckpointMetadata
 from linen_nnx.schema.plan import Plan
 
+BESIDE_STEPS = ("adapter_config.json",)
+"""What MaxText keeps in a run's own folder and needs to read its state: what a LoRA adapter adapts."""
+
 
 def write_surroundings(source: Location, placed: Location, plan: Plan) -> None:
     """Bring over all of the source's step and item that is not the state itself."""
+    if source.run is not None and placed.run is not None:
+        for name in BESIDE_STEPS:
+            if (source.run / name).is_file():
+                shutil.copyfile(source.run / name, placed.run / name)
     if source.step is not None and placed.step is not None and source.step != source.item:
         _copy_others(source.step, placed.step, {part.folder.name for part in source.items})
     for part in placed.items:

@@ -33,6 +33,7 @@ from tests.pairs.test_mapping import MISLEADING, PAIRS, REFUSED
 from tests.pairs.training import distance, linen_variables, nnx_forward
 from tests.support.checkpoints import save_item
 from tests.support.command import run
+from tests.support.entries import differences, read
 
 D = plain.D
 X = jnp.sin(jnp.arange(3.0 * D)).reshape(3, D)
@@ -356,8 +357,10 @@ def test_commands_take_a_function_that_makes_the_probe(
     assert run(*convert, "--probe", f"{both}:probe") == 0
     assert "3 rules: 3 probed" in capsys.readouterr().err
     assert run("verify", tmp_path / "nnx", "--against", tmp_path / "linen") == 0
-    back = (tmp_path / "nnx", tmp_path / "back", "--rules", tmp_path / "rules.toml", "--inverse")
-    assert run("convert", *back) == 0
+    back = ("convert", tmp_path / "nnx", tmp_path / "back", "--spec", tmp_path / "linen.json")
+    assert run("spec", tmp_path / "linen", "--out", tmp_path / "linen.json") == 0
+    assert run(*back, "--probe", f"{both}:probe") == 0
+    assert differences(read(tmp_path / "back"), read(tmp_path / "linen")) == []
 
 
 @pytest.mark.parametrize("name", ["cnn_bn_dropout", "lstm_plain_to_opt", "custom_variable"])

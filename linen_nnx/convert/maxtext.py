@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 
 from linen_nnx.convert.layers.recognise import recognise
 from linen_nnx.convert.lifting import copied, lift_optimizer, lift_variables
-from linen_nnx.convert.nnx import digits
 from linen_nnx.convert.variables import BATCH_STATS, classify, classify_aux
 from linen_nnx.schema.array import ArrayValue, EmptyValue
 from linen_nnx.schema.ir import PARAMS, REFERENCE, RNGS, OptimizerLeaf, Slot, TrainState, Variable, is_field
@@ -112,7 +111,7 @@ def lower_maxtext(state: TrainState, form: Form) -> Iterator[Write]:
 def _position(item: OptimizerLeaf) -> KeyPath:
     top = item.at[:1] if len(item.at) and isinstance(item.at.keys[0], SequenceKey) else ROOT
     field = item.at[len(top) :]
-    path = top + digits(field)
+    path = top + field.with_digits
     if item.mirrors is None:
         return path
     wrapped = len(field) == 1 and field.names[0] in WRAPPED_FIELDS

@@ -20,7 +20,7 @@ from linen_nnx.schema.ir import (
 from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.nnx import BASE, NnxShaped, Roots
 from linen_nnx.schema.ops import Origin, refs
-from linen_nnx.schema.path import ROOT, DictKey, KeyPath, SequenceKey
+from linen_nnx.schema.path import ROOT, KeyPath, SequenceKey
 from linen_nnx.schema.plan import Note, Write
 from linen_nnx.schema.wire import VALUE
 
@@ -141,12 +141,7 @@ def lower_nnx(state: TrainState, form: Form, roots: Roots) -> Iterator[Write]:
 
 def _head(item: OptimizerLeaf, roots: Roots) -> KeyPath:
     """Where a place of the optimizer stands, or an average beside it."""
-    place = digits(item.at)
+    place = item.at.with_digits
     if is_field(item) and roots.average is not None:
         return roots.average + place[1:]
     return (roots.opt_state or ROOT) + place
-
-
-def digits(path: KeyPath) -> KeyPath:
-    """Sequence positions as dict keys of digits, as NNX writes them."""
-    return KeyPath(tuple(DictKey(str(k.index)) if isinstance(k, SequenceKey) else k for k in path))

@@ -185,6 +185,11 @@ class KeyPath(tuple[Key, ...]):
         """A sort key in which `layers_2` comes before `layers_10`."""
         return tuple([key.natural for key in self])
 
+    @property
+    def with_digits(self) -> "KeyPath":
+        """Sequence positions as dict keys of digits, as NNX writes them."""
+        return KeyPath([DictKey(str(k.index)) if isinstance(k, SequenceKey) else k for k in self])
+
     def startswith(self, prefix: "KeyPath") -> bool:
         """Whether the first keys are those of `prefix`."""
         return tuple.__getitem__(self, slice(len(prefix))) == prefix

@@ -3,7 +3,7 @@
 from linen_nnx.convert.framing.state import MODULE_STATE, OPTIMIZER, At, Framed, holds_nnx, moved, without
 from linen_nnx.convert.quantised import FROZEN
 from linen_nnx.schema.array import ArrayValue
-from linen_nnx.schema.path import DictKey, KeyPath, SequenceKey
+from linen_nnx.schema.path import KeyPath, SequenceKey
 from linen_nnx.schema.plan import DropRule
 
 
@@ -19,8 +19,7 @@ def without_module_states(state: Framed) -> Framed:
         return state
 
     def digits(path: KeyPath) -> KeyPath:
-        inner = tuple(DictKey(str(k.index)) if isinstance(k, SequenceKey) else k for k in path.keys[:-1])
-        return KeyPath((*inner, path.keys[-1]))
+        return path.parent.with_digits + path[-1:]
 
     return moved(after, digits, "its lists stand as sequences")
 

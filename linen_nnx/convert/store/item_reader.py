@@ -126,14 +126,11 @@ class ItemReader:
     ) -> Value | None:
         path, name, metadata = entry
         kind = metadata.value_type
-        if (empty := metadata.empty) is not None:
-            return EmptyValue(empty=empty)
-        if kind == "string":
-            if name not in strings:
-                self._add(Code.NOT_STORED, path, f"a string in {STRINGS_FILE}", "none")
-                return None
-            return StringValue(text=strings[name])
         if (holder := _HOLDERS.get(kind)) is None:
+            if (empty := metadata.empty) is not None:
+                return EmptyValue(empty=empty)
+            if kind == "string":
+                return self._string(path, name, strings)
             self._add(Code.UNSUPPORTED, path, "an array, a scalar, a string or an empty", f"a {kind}")
             return None
         zarr = documents.pop(name, None)
@@ -143,6 +140,12 @@ class ItemReader:
             return EmptyValue()
         sharding = shardings.get(sharding_name(name)) if shardings else None
         return self._array(entry, holder, zarr, written.get(name), sharding)
+
+    def _string(self, path: KeyPath, name: str, strings: dict[str, str]) -> Value | None:
+        if name not in strings:
+            self._add(Code.NOT_STORED, path, f"a string in {STRINGS_FILE}", "none")
+            return None
+        return StringValue(text=strings[name])
 
     def _array(
         self,

@@ -152,12 +152,16 @@ def taken_apart(path: KeyPath, place: KeyPath, leaf: Leaf, how: Restacking) -> d
         return {found[0][0]: leaf}
     if fault := _not_stacked(path, leaf, [index for _, index in found], how.axis_before):
         return fault
+    # All slices of an array are alike: one object for each number of axes that were taken off.
+    values = [leaf.value]
+    for _ in max(found, key=lambda place: len(place[1]))[1]:
+        values.append(_slice_of(values[-1], how.axis_before))
     layers = {}
     for layer, index in found:
-        one = leaf
+        op = leaf.op
         for position in index:
-            one = _take(one, how.axis_before, position)
-        layers[layer] = one
+            op = Take(of=op, axis=how.axis_before, index=position)
+        layers[layer] = Leaf(value=values[len(index)], op=op)
     return layers
 
 
@@ -189,12 +193,11 @@ def _twice(path: KeyPath, leaf: Leaf) -> Problem:
     )
 
 
-def _take(leaf: Leaf, axis: int, index: int) -> Leaf:
-    """One slice of a leaf. An empty stands for every layer alike."""
-    value: Value = leaf.value
-    if isinstance(value, ArrayValue):
-        value = ArrayValue(spec=taken_spec(value.spec, axis), holder=value.holder)
-    return Leaf(value=value, op=Take(of=leaf.op, axis=axis, index=index))
+def _slice_of(value: Value, axis: int) -> Value:
+    """What a slice of a value is. An empty stands for every layer alike."""
+    if not isinstance(value, ArrayValue):
+        return value
+    return ArrayValue(spec=taken_spec(value.spec, axis), holder=value.holder)
 
 
 def _put_together(

@@ -145,6 +145,18 @@ ROWS = [
         Layout.LINEN,
     ),
     one(
+        "linen-single-nested-with-every-leaf-wrapped",
+        {
+            ("step",): "int32[]",
+            **wrapped(below(STACKED, "params")),
+            **{
+                path if spec == "None" else (*path, "value"): spec
+                for path, spec in adam(STACKED, "opt_state").items()
+            },
+        },
+        Layout.LINEN,
+    ),
+    one(
         "linen-that-skips-steps",
         {
             ("step",): "int32[]",

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from linen_nnx.convert.compare.little import NOTHING
 from linen_nnx.convert.engine.commit import staged, target_problems
 from linen_nnx.convert.engine.execute import Part, execution, parts_of, write_item
 from linen_nnx.convert.engine.journal import fingerprint
@@ -15,10 +14,9 @@ from linen_nnx.convert.engine.progress import Progress, Silent
 from linen_nnx.convert.planner import plan as plan_source
 from linen_nnx.convert.proof.custody import custody_of
 from linen_nnx.convert.proof.identity import identity
-from linen_nnx.convert.proof.observing import Observer, Taken
+from linen_nnx.convert.proof.observing import Observer
 from linen_nnx.convert.proof.receipts import write_receipt
-from linen_nnx.convert.proof.recording import Done, measured, receipt_of
-from linen_nnx.convert.proof.sealing import content_of
+from linen_nnx.convert.proof.recording import Done, measured, receipt_of, recorded_content
 from linen_nnx.convert.requirements import unmet
 from linen_nnx.convert.store.location import OWN_FOLDER, Location, absolute, locate
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
@@ -208,9 +206,9 @@ def convert(
                 written = _check_written(opened.plan, placed)
                 taken = None if observer is None else observer.result()
             found = measured(written, folder, taken, effort)
-            content = _content(written, axis, effort, taken, wanted=fingerprint)
+            content, undecodable = recorded_content(written, axis, effort, taken, wanted=fingerprint)
             times = _times(began, planned, wrote)
-            notes = [*opened.plan.notes, *_notes(traffic)]
+            notes = [*opened.plan.notes, *_notes(traffic), *undecodable]
             done = Done(
                 opened.plan, opened.parts, source_identity, target, options, effort, notes, times,
                 traffic + Traffic(peak_memory=most_resident()),
@@ -218,14 +216,6 @@ def convert(
             return write_receipt(receipt_of(done, written, found, taken, content), placed.item)
         except OSError as error:
             raise StorageError(str(error)) from error
-
-
-def _content(
-    written: OrbaxItem, axis: int | None, effort: Effort, taken: Taken | None, *, wanted: bool | None
-) -> str | None:
-    """The fingerprint of what was written, if it is `wanted`; None leaves that to what it costs."""
-    wanted = False if wanted is None and taken is None else wanted
-    return content_of(written, axis, effort, NOTHING if taken is None else taken.elements, wanted=wanted)
 
 
 def _times(began: float, planned: float, wrote: float) -> Times:

@@ -100,6 +100,7 @@ class NoteCode(StrEnum):
     RESTACK_CHANGES_TRAINING = "restack-changes-training"
     WRAPPERS_LOST = "wrappers-lost"
     COPIED_NOT_LINKED = "copied-not-linked"
+    UNDECODABLE = "undecodable"
     KEPT_FROM_TARGET = "kept-from-target"
     MASKS_BY_NAME = "masks-by-name"
     NORM_WRITES_BACK = "norm-writes-back"

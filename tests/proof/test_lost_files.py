@@ -22,10 +22,11 @@ from linen_nnx.convert.proof.covering import arrays_of, chunk_regions
 from linen_nnx.convert.store.location import locate
 from linen_nnx.convert.store.orbax_source import open_item
 from linen_nnx.schema.errors import StorageError
+from linen_nnx.schema.plan import NoteCode
 from linen_nnx.schema.problem import Code
 from linen_nnx.schema.routing import Effort, Transfer
 from tests.support.checkpoints import STORAGES, Storage, files_of
-from tests.support.small import Specs, linen, save
+from tests.support.small import PLAIN, Specs, linen, save
 
 LARGE: Specs = {
     ("token_embedder", "embedding"): "float32[40,20]",
@@ -115,3 +116,21 @@ def test_a_chunk_that_does_not_decode_is_named_with_its_file(
     ):
         with pytest.raises(StorageError, match=str(file)):
             refused()
+
+
+def test_a_chunk_that_is_carried_over_and_does_not_decode_is_noted(
+    runs: dict[Storage, Path], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad"
+    shutil.copytree(runs[PLAIN], bad)
+    cut(data_file(bad))
+    done = convert(bad, tmp_path / "target", "nnx")
+    (note,) = [note for note in done.notes if note.code is NoteCode.UNDECODABLE]
+    assert "model/decoder/layers/mlp/wo/kernel" in note.text
+    assert "cut short" in note.text
+    assert done.fingerprint is None
+    assert verify(tmp_path / "target") == []
+    with pytest.raises(StorageError):
+        convert(bad, tmp_path / "asked", "nnx", fingerprint=True)
+    assert not (tmp_path / "asked").exists()
+    assert seal(bad).fingerprint is None

@@ -22,7 +22,7 @@ from linen_nnx.convert.store.location import locate
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
 from linen_nnx.convert.store.read import StoredArray
 from linen_nnx.schema.array import ArrayValue, EmptyValue, StringValue
-from linen_nnx.schema.errors import ProblemsError, StorageError
+from linen_nnx.schema.errors import ProblemsError
 from linen_nnx.schema.inspection import PartName
 from linen_nnx.schema.ir import REFERENCE
 from linen_nnx.schema.path import ROOT, KeyPath
@@ -66,7 +66,7 @@ def cheap_fingerprint(
 ) -> str | None:
     """As `fingerprint_of`, where little is left to decode and to look at; else None.
 
-    Nor is there one of what does not decode, or wants an axis named: who asks for a fingerprint is told.
+    Nor is there one of what wants an axis named: who asks for a fingerprint is told. Raises `StorageError`.
     """
     if not is_little(item, known):
         return None
@@ -75,7 +75,7 @@ def cheap_fingerprint(
         found = _known(side, known)
         left = sum(array.zarr.spec.nbytes for array, one in _wanted(side) if one not in found)
         return _taken(side, found, effort, Silent()) if left <= LITTLE else None
-    except (ProblemsError, StorageError):
+    except ProblemsError:
         return None
 
 

@@ -5,18 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from linen_nnx.convert.compare.little import NOTHING
 from linen_nnx.convert.engine.execute import Part
 from linen_nnx.convert.engine.journal import JOURNAL
 from linen_nnx.convert.proof.covering import Address, arrays_of, chunks_of
 from linen_nnx.convert.proof.measuring import Measured, measure, measure_files
 from linen_nnx.convert.proof.observing import Taken
-from linen_nnx.convert.proof.sealing import now, versions
+from linen_nnx.convert.proof.sealing import content_of, now, versions
 from linen_nnx.convert.store.orbax_source import OrbaxItem
 from linen_nnx.convert.store.read import StoredArray
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.digest import ChunkDigests, LogicalChunks
+from linen_nnx.schema.errors import StorageError
 from linen_nnx.schema.options import ConversionOptions
-from linen_nnx.schema.plan import Note, Plan
+from linen_nnx.schema.plan import Note, NoteCode, Plan
 from linen_nnx.schema.receipt import NO_DIGEST, Digested, Identity, Receipt, Recorded, Times
 from linen_nnx.schema.routing import Effort, Route, Traffic
 
@@ -45,6 +47,26 @@ def measured(written: OrbaxItem, staged: Path, taken: Taken | None, effort: Effo
     if taken is None:
         return Measured({}, measure_files(written, besides=besides))
     return measure(written, taken.stored, besides=besides, workers=effort.workers)
+
+
+def recorded_content(
+    written: OrbaxItem, axis: int | None, effort: Effort, taken: Taken | None, *, wanted: bool | None
+) -> tuple[str | None, list[Note]]:
+    """The fingerprint of what was written, if it is `wanted`; None leaves that to what it costs.
+
+    Raises `StorageError` where it is wanted and chunks do not decode; else they are noted.
+    """
+    wanted = False if wanted is None and taken is None else wanted
+    known = NOTHING if taken is None else taken.elements
+    try:
+        return content_of(written, axis, effort, known, wanted=wanted), []
+    except StorageError as error:
+        if wanted:
+            raise
+        # What is carried over as it is stored is decoded here alone, and nobody asked for that.
+        why, _, _ = str(error).partition("; ")
+        text = f"carried over as it is stored, but it does not decode, in the source either: {why}"
+        return None, [Note(code=NoteCode.UNDECODABLE, text=text)]
 
 
 def receipt_of(

@@ -13,10 +13,12 @@ from linen_nnx import (
     ProblemsError,
     convert,
     inspect,
+    plan,
     validate,
     verify,
 )
 from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.plan import NoteCode
 from tests.support.checkpoints import STEP_FOLDER, Storage, random_tree, save_run
 from tests.support.entries import Entries, differences, read
 from tests.support.small import Specs, below, linen, model, native, without
@@ -130,3 +132,16 @@ def test_adapters_of_tunix_stay_adapters(tmp_path: Path) -> None:
     step = Path(str(STEP_FOLDER))
     for item in specs:
         assert differences(read(tmp_path / "back" / step / item), read(run / step / item)) == []
+
+
+def test_another_item_with_arrays_is_copied_as_it_is_and_the_plan_says_so(tmp_path: Path) -> None:
+    trees = {"items": random_tree(linen(), "items"), "accumulated_grads": random_tree(model(), "grads")}
+    run = save_run(trees, tmp_path / "run", Storage())
+    notes = [
+        note for note in plan(run, Layout.NNX, item="items").notes if note.code is NoteCode.ITEM_AS_IT_IS
+    ]
+    assert [note.text.partition(":")[0] for note in notes] == ["accumulated_grads"]
+    receipt = convert(run, tmp_path / "target", Layout.NNX, item="items")
+    assert set(notes) <= set(receipt.notes)
+    at = Path(str(STEP_FOLDER)) / "accumulated_grads"
+    assert differences(read(tmp_path / "target" / at), read(run / at)) == []

@@ -22,7 +22,7 @@ from linen_nnx.convert.store.location import OWN_FOLDER, Location, absolute, loc
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
 from linen_nnx.convert.store.read import open_array
 from linen_nnx.convert.store.source_arrays import Items
-from linen_nnx.convert.surroundings import write_surroundings
+from linen_nnx.convert.surroundings import items_beside, write_surroundings
 from linen_nnx.convert.twins import twin_problems
 from linen_nnx.convert.validating import differences
 from linen_nnx.schema.array import ArrayValue
@@ -63,13 +63,15 @@ class Opened:
         )
         problems += [problem for opened in self.checkpoints() for problem in opened.problems]
         try:
-            self.plan = plan_source(self.item, options, self.template)
+            made = plan_source(self.item, options, self.template)
         except InvariantError:
             raise_if(problems, ConversionError)
             raise
         except ProblemsError as error:
             raise type(error)([*problems, *error.problems]) from error
         raise_if(problems, ConversionError)
+        notes = (*made.notes, *items_beside(self.location))
+        self.plan = made.model_copy(update={"notes": notes})
         if self.plan.residue is not None and self.plan.target.layout is Layout.TUNIX:
             residue = self.plan.residue.model_copy(update={"item": self._item_name})
             self.plan = self.plan.model_copy(update={"residue": residue})

@@ -6,8 +6,13 @@ from pathlib import Path
 from linen_nnx.convert.store.location import Location
 from linen_nnx.convert.store.metadata_files import parsed
 from linen_nnx.schema.layout import LayerStacking
-from linen_nnx.schema.orbax_metadata import CHECKPOINT_METADATA_FILE, COMMIT_MARKER, CheckpointMetadata
-from linen_nnx.schema.plan import Plan
+from linen_nnx.schema.orbax_metadata import (
+    CHECKPOINT_METADATA_FILE,
+    COMMIT_MARKER,
+    METADATA_FILE,
+    CheckpointMetadata,
+)
+from linen_nnx.schema.plan import Note, NoteCode, Plan
 
 BESIDE_STEPS = ("adapter_config.json",)
 """What MaxText keeps in a run's own folder and needs to read its state: what a LoRA adapter adapts."""
@@ -26,6 +31,17 @@ def write_surroundings(source: Location, placed: Location, plan: Plan) -> None:
     if placed.step is not None and placed.step != placed.item:
         names = [part.folder.name for part in placed.items]
         _bring(source.step or source.item, placed.step, plan, names)
+
+
+def items_beside(source: Location) -> list[Note]:
+    """What will be copied although it holds arrays, whose names are then those of the source's framework."""
+    if source.step is None or source.step == source.item:
+        return []
+    state = {part.folder.name for part in source.items}
+    files = source.step.glob(f"*/{METADATA_FILE}")
+    others = sorted(file.parent.name for file in files if file.parent.name not in state)
+    text = "another item of the step, with arrays: it is copied as it is, under the names that it has"
+    return [Note(code=NoteCode.ITEM_AS_IT_IS, text=f"{name}: {text}") for name in others]
 
 
 def _bring(before: Path, after: Path, plan: Plan, items: list[str] | None) -> None:

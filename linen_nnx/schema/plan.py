@@ -109,6 +109,7 @@ class NoteCode(StrEnum):
     OLDER_BLOCKS = "older-blocks"
     STAGES_KEPT = "stages-kept"
     OTHER_COLLECTION = "other-collection"
+    ITEM_AS_IT_IS = "item-as-it-is"
 
 
 class Note(Model):

@@ -14,14 +14,12 @@ from pathlib import Path
 
 from linen_nnx.convert.engine.buffers import Buffers
 from linen_nnx.convert.engine.tap import Tap, Watch
+from linen_nnx.convert.engine.writing import write_at
 from linen_nnx.convert.store.extents import readable
 from linen_nnx.schema.routing import Traffic, Transfer
 
 _WINDOW = 2**19
 """Bytes that are read and watched at a time."""
-_WRITE = 2**16
-"""Bytes that are written at a time. Linux takes memory in pieces as large as a write, and large ones are
-scarce: a machine that gives free memory back to its host must fetch them again, slower than it copies."""
 _STRETCH = 2**25
 """Bytes of a copy that are handed to the disk at a time, while the next are copied."""
 _NO_COPY = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
@@ -100,10 +98,8 @@ def _copy_watched(reading: int, writing: int, start: int, stop: int, watch: Watc
     while start < stop:
         got = _not_short(os.preadv(reading, [window[: min(_WINDOW, stop - start)]], start))
         watch.passed(window[:got])
-        left = window[:got]
-        while left:
-            done = os.pwrite(writing, left[:_WRITE], start)
-            left, start = left[done:], start + done
+        write_at(writing, window[:got], start)
+        start += got
 
 
 def _copy_within_kernel(reading: int, writing: int, start: int, stop: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from linen_nnx.convert.engine.tap import Data, Tap
+from linen_nnx.convert.engine.writing import write_at
 from linen_nnx.convert.store.extents import Extent, StoredValue
 
 PARTS = ".linen-nnx-parts"
@@ -81,7 +82,7 @@ class DataFileSink:
             self._record(key, bytes(value))
             return
         extent, descriptor = self._allocate(len(value))
-        _write_all(descriptor, value, extent.offset)
+        write_at(descriptor, value, extent.offset)
         if extent.length >= _LARGE and hasattr(os, "posix_fadvise"):
             # Starts writing to the disk now, while other chunks are made.
             os.posix_fadvise(descriptor, extent.offset, extent.length, os.POSIX_FADV_DONTNEED)
@@ -153,14 +154,7 @@ class FolderSink:
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
-            _write_all(descriptor, value, 0)
+            write_at(descriptor, value, 0)
         finally:
             os.close(descriptor)
         aside.rename(file)
-
-
-def _write_all(descriptor: int, value: Data, offset: int) -> None:
-    left = memoryview(value)
-    while left:
-        done = os.pwrite(descriptor, left, offset)
-        left, offset = left[done:], offset + done

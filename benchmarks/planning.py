@@ -1,9 +1,13 @@
 """How long a plan takes, by the number of arrays: items whose every value is a few inline bytes.
 
+`python -m benchmarks.planning FOLDER ARRAYS` makes one, in a process of its own: Linux counts the most memory
+of a process from that of the one that started it.
+
 The state is that of a transformer: weights, mu and nu of every layer, with all the files of metadata that
 orbax writes beside the arrays.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -122,6 +126,22 @@ def measure(counts: list[int], work: Path, rounds: int) -> Iterator[tuple[Shape,
     """`plan` of states of so many arrays, renamed, stacked and taken apart."""
     for shape in SHAPES:
         for count in counts:
-            source = make(count, work / f"plan-{shape.name}-{count}", scanned=shape.scanned)
+            source = work / f"plan-{shape.name}-{count}"
+            making = [sys.executable, "-m", "benchmarks.planning", str(source), str(count)]
+            run([*making, "--scanned"] if shape.scanned else making, work / "log")
             command = [sys.executable, "-m", "linen_nnx.cli.main", "plan", str(source), *shape.options]
             yield shape, count, [run(command, work / "log") for _ in range(rounds)]
+
+
+def main() -> None:
+    """Make a state."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("arrays", type=int)
+    parser.add_argument("--scanned", action="store_true")
+    given = parser.parse_args()
+    make(given.arrays, given.folder, scanned=given.scanned)
+
+
+if __name__ == "__main__":
+    main()

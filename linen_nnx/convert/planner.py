@@ -1,6 +1,5 @@
 """From a source to a checked `Plan`: detect, parse, lift, passes, lower. No array byte is read."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -22,8 +21,8 @@ from linen_nnx.convert.quantised import refuse_quantised
 from linen_nnx.convert.reading import lift_source
 from linen_nnx.convert.replicas import refuse_rules, run_inner
 from linen_nnx.convert.ruled import FollowRules, MeetSpec, Ruled, rules_of
-from linen_nnx.convert.side import residue_of, side_writes
-from linen_nnx.convert.store.protocol import Source
+from linen_nnx.convert.side import put_in, residue_of, side_writes
+from linen_nnx.convert.store.protocol import Side, Source
 from linen_nnx.convert.target import layers_pass, target_form, target_of
 from linen_nnx.convert.training import training_notes
 from linen_nnx.convert.wrappers import wrap
@@ -53,11 +52,10 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
     form = target_form(layout, inner, lifted.form, known, options)
     if known is None and layout is Layout.LINEN:
         form = form.model_copy(update={"old_names": linens_own(lifted.state.variables)})
-    earlier = () if source.side is None else source.side.residue.origins
     try:
         if not lifted.form.is_of(layout, inner) and not _params_only(form, options):
             raise_if(strays(lifted.state), ConversionError)
-        ran = _run(_Way(lifted, form, earlier, options, against, ruled))
+        ran = _run(_Way(lifted, form, source.side, options, against, ruled))
     except ConversionError as error:
         raise ConversionError(on_disk(error.problems, lifted.form)) from error
     state = ran.state
@@ -70,7 +68,7 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
     _check_lowered(writes, form)
     writes = nested(writes, form)
     aside, kept = side_writes(state)
-    residue = residue_of(lifted.form, earlier, state, form, kept) if options.aux is Aux.KEEP else None
+    residue = residue_of(lifted.form, source.side, state, form, kept) if options.aux is Aux.KEEP else None
     try:
         return Plan(
             source=lifted.form,
@@ -114,11 +112,11 @@ def _lift_template(template: Source, layout: Layout, inner: Layout | None) -> Li
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """From a source to a form: all that the passes go by. `earlier` are forms that the state once had."""
+    """From a source to a form: all that the passes go by. `side` is what lies beside the source."""
 
     source: Lifted
     form: Form
-    earlier: Sequence[Form]
+    side: Side | None
     options: ConversionOptions
     template: Lifted | None
     ruled: Ruled | None
@@ -131,7 +129,8 @@ def _run(way: _Way) -> Ran:
         return run(state, _passes(way))
     ran = run(state.model_copy(update={"inner": None}), _passes(way))
     like = None if way.template is None else way.template.state.inner
-    within = run_inner(state.inner, _layers(way), form.inner, way.options, like)
+    aside = SetAside(form=form.inner, aux=way.options.aux, filled=put_in(way.side, inner=True))
+    within = run_inner(state.inner, _layers(way), like, aside)
     return Ran(
         state=ran.state.model_copy(update={"inner": within.state}),
         drops=[*ran.drops, *within.drops],
@@ -143,7 +142,8 @@ def _layers(way: _Way) -> LayersPass:
     # What an older MaxText run wrote, today's may not read: only a template says that it is wanted so.
     within = None if way.form.inner is None else way.form.inner.layout
     imitate = way.template is not None or Layout.MAXTEXT not in (way.form.layout, within)
-    return layers_pass(way.form, way.source.form, way.earlier, way.options, imitate=imitate)
+    earlier = () if way.side is None else way.side.residue.origins
+    return layers_pass(way.form, way.source.form, earlier, way.options, imitate=imitate)
 
 
 def _passes(way: _Way) -> list[Pass]:
@@ -164,7 +164,7 @@ def _passes(way: _Way) -> list[Pass]:
         passes.append(StepPass(value=form.step))
     if options.spec is not None and not partial:
         passes.append(MeetSpec(options.spec, Rules() if way.ruled is None else way.ruled.rules))
-    passes.append(SetAside(form=form, aux=options.aux))
+    passes.append(SetAside(form=form, aux=options.aux, filled=put_in(way.side)))
     return passes
 
 

@@ -71,15 +71,13 @@ def refuse_rules() -> ConversionError:
     )
 
 
-def run_inner(
-    inner: TrainState, layers: LayersPass, form: Form, options: ConversionOptions, like: TrainState | None
-) -> Ran:
+def run_inner(inner: TrainState, layers: LayersPass, like: TrainState | None, aside: SetAside) -> Ran:
     """The passes over an inner state; `layers` is the outer state's, `like` the template's inner state."""
     passes: list[Pass] = [behind_replicas(layers)]
     if like is not None:
         passes.append(FromTemplate(like))
-    passes.append(FillChains(depth=Depth.ALL if form.layout is Layout.LINEN else Depth.TOP))
-    passes.append(SetAside(form=form, aux=options.aux))
+    passes.append(FillChains(depth=Depth.ALL if aside.form.layout is Layout.LINEN else Depth.TOP))
+    passes.append(aside)
     return run(inner, passes)
 
 

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 
 from linen_nnx.convert.diloco import with_replicas
 from linen_nnx.convert.layers.recognise import collect, recount
+from linen_nnx.convert.passes.optimizer import is_gap
 from linen_nnx.convert.store.protocol import Side
 from linen_nnx.convert.variables import classify, classify_aux
 from linen_nnx.schema.inventory import Entry
 from linen_nnx.schema.ir import PARAMS, REFERENCE, Leaf, OptimizerLeaf, TrainState, Variable, is_field
 from linen_nnx.schema.layout import Form, LayerStacking, Layout, Route
-from linen_nnx.schema.ops import Copy, Origin, Ref
+from linen_nnx.schema.ops import Copy, Fill, Origin, Ref
 from linen_nnx.schema.path import ROOT, AttributeKey, DictKey, KeyPath
 from linen_nnx.schema.plan import Place, Write
-from linen_nnx.schema.residue import Kept, OptimizerAddress, Residue, VariableAddress
+from linen_nnx.schema.residue import Filled, Kept, OptimizerAddress, Residue, VariableAddress
 
 
 def with_side(state: TrainState, side: Side | None) -> TrainState:
@@ -66,10 +67,27 @@ def _address(item: Variable | OptimizerLeaf) -> tuple[KeyPath, VariableAddress |
     return path, OptimizerAddress(at=item.at, mirrors=item.mirrors)
 
 
+def put_in(side: Side | None, *, inner: bool = False) -> tuple[KeyPath, ...]:
+    """Where a conversion put empty states into the source that this is the side of, for a layout's sake."""
+    return () if side is None else tuple(one.at for one in side.residue.filled if one.inner is inner)
+
+
+def _filled(state: TrainState, before: Side | None, *, inner: bool = False) -> list[Filled]:
+    """Those of the target: what this conversion puts in, and what an earlier one did."""
+    earlier = set(put_in(before, inner=inner))
+    own = [] if state.inner is None else _filled(state.inner, before, inner=True)
+    gaps = [item for item in state.optimizer if is_gap(item)]
+    return [
+        *(Filled(at=i.at, inner=inner) for i in gaps if isinstance(i.leaf.op, Fill) or i.at in earlier),
+        *own,
+    ]
+
+
 def residue_of(
-    source: Form, earlier: Sequence[Form], state: TrainState, target: Form, kept: Sequence[Kept]
+    source: Form, before: Side | None, state: TrainState, target: Form, kept: Sequence[Kept]
 ) -> Residue:
-    """What the target's folder will say."""
+    """What the target's folder will say; `before` is what the source's says."""
+    earlier = () if before is None else before.residue.origins
     within = None if source.inner is None else source.inner.layout
     origins = (source, *(form for form in earlier if not form.is_of(source.layout, within)))
     axes = {g.axis for g in state.groups if g.stacking is LayerStacking.STACKED and g.axis is not None}
@@ -79,6 +97,7 @@ def residue_of(
         routes=_routes(state, target),
         layer_axis=axes.pop() if len(axes) == 1 else None,
         kept=tuple(kept),
+        filled=tuple(_filled(state, before)),
     )
 
 

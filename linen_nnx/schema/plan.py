@@ -52,6 +52,7 @@ class DropRule(StrEnum):
     SOWN = "sown"
     ABSENT = "absent"
     BY_RULE = "by-rule"
+    PUT_IN = "put-in"
 
     @property
     def reason(self) -> str:
@@ -75,6 +76,8 @@ class DropRule(StrEnum):
                 return "a variable that is absent: it holds None"
             case DropRule.BY_RULE:
                 return "a rule says so"
+            case DropRule.PUT_IN:
+                return "an empty state that an earlier conversion put in; the target has no place for it"
 
 
 class Drop(Model):

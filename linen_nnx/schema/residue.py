@@ -42,6 +42,14 @@ class Kept(Model):
     """Whether it belongs to the state inside a DiLoCo state."""
 
 
+class Filled(Model):
+    """The place of an empty optimizer state that a conversion put in: no source had it."""
+
+    at: KeyPath
+    inner: bool = False
+    """Whether it belongs to the state inside a DiLoCo state."""
+
+
 class Residue(Model):
     """Everything kept, and the forms of the checkpoints that the item came from, one a layout."""
 
@@ -54,5 +62,7 @@ class Residue(Model):
     layer_axis: int | None = None
     """The axis on which this item's parameters are stacked: its shapes may not prove it."""
     kept: tuple[Kept, ...] = ()
+    filled: tuple[Filled, ...] = ()
+    """Of this item's entries: what goes again, and is not kept, where a layout has no place for it."""
     item: str | None = None
     """Of a state in two items: what the one that it came from was called in its step, such as `state`."""

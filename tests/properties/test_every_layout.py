@@ -64,6 +64,8 @@ def test_every_layout_comes_back_whole_from_every_other(source: Rendered, to: La
     assert there.plan is not None
     again = there.converted(ConversionOptions(to=origin(there.plan), layer_names=names_of(source)))
     assert difference(as_of_june(again.tree, source), as_of_june(source.tree, source)) == []
+    assert again.side is not None
+    assert again.side.tree == {}, "what the way there put in is not kept beside what comes back"
 
 
 @settings(max_examples=max(300, settings().max_examples))

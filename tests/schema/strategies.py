@@ -82,7 +82,7 @@ from linen_nnx.schema.receipt import (
     Versions,
 )
 from linen_nnx.schema.report import Problems
-from linen_nnx.schema.residue import Kept, OptimizerAddress, Residue, VariableAddress
+from linen_nnx.schema.residue import Filled, Kept, OptimizerAddress, Residue, VariableAddress
 from linen_nnx.schema.routing import Execution, RoutedPlan
 from linen_nnx.schema.spec import Kind, Spec, SpecLeaf, SpecModule, SpecOptimizerLeaf
 from linen_nnx.schema.zarr import ZarrV2, ZarrV3
@@ -231,7 +231,14 @@ INPUTS = st.builds(Input, source=REFS, value=VALUES)
 VARIABLE_ADDRESSES = st.builds(VariableAddress, slot=SLOTS)
 OPTIMIZER_ADDRESSES = st.builds(OptimizerAddress, at=PATHS, mirrors=st.none() | SLOTS)
 KEPT = st.builds(Kept, path=PATHS, value=VALUES, address=st.one_of(VARIABLE_ADDRESSES, OPTIMIZER_ADDRESSES))
-RESIDUES = st.builds(Residue, origins=tuples_of(FORMS), routes=tuples_of(ROUTES), kept=tuples_of(KEPT))
+FILLED = st.builds(Filled, at=PATHS, inner=st.booleans())
+RESIDUES = st.builds(
+    Residue,
+    origins=tuples_of(FORMS),
+    routes=tuples_of(ROUTES),
+    kept=tuples_of(KEPT),
+    filled=tuples_of(FILLED),
+)
 
 
 @st.composite
@@ -546,6 +553,7 @@ CASES: dict[type[Any], st.SearchStrategy[Any]] = {
     EmptyValue: EMPTIES,
     Entry: ENTRIES,
     Fill: FILLS,
+    Filled: FILLED,
     Form: FORMS,
     Input: INPUTS,
     Inspection: INSPECTIONS,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from linen_nnx import ConversionOptions, LayerNames, LayerStacking, Layout, Leaves, convert
+from linen_nnx import ConversionOptions, LayerNames, LayerStacking, Layout, Leaves, convert, diff
 from tests.support import golden
 from tests.support.checkpoints import STEP_FOLDER
 from tests.support.entries import Entries, differences, read, specs, text_of
@@ -140,7 +140,10 @@ def trips(sources: dict[str, list[tuple[str, Style]]]) -> list[Trip]:
 
 
 def check_trip(trip: Trip, source: Path, folder: Path) -> None:
-    """The way back restores every entry and every byte. It is told the layout, and any change of stacking."""
+    """The way back restores every entry and every byte, and `diff` says so of what lies beside them too.
+
+    It is told the layout, and any change of stacking.
+    """
     home = form_of(trip.source)
     convert(source, folder / "there", options=options_for(trip.via))
     changed = (home.style is Style.STACKED) != (trip.via.style is Style.STACKED)
@@ -150,3 +153,4 @@ def check_trip(trip: Trip, source: Path, folder: Path) -> None:
     back = ConversionOptions(to=Layout(home.layout), stacking=stacking, layer_names=names)
     convert(folder / "there", folder / "back", options=back)
     assert differences(read(folder / "back" / ITEM), read(source / ITEM)) == []
+    assert diff(source, folder / "back").differences == ()

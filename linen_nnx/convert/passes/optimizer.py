@@ -15,6 +15,14 @@ from linen_nnx.schema.ops import Fill
 from linen_nnx.schema.path import KeyPath, SequenceKey
 from linen_nnx.schema.plan import Note, NoteCode
 
+_EMPTY = EmptyValue()
+"""What stands in a gap."""
+
+
+def is_gap(item: OptimizerLeaf) -> bool:
+    """Whether it is such an empty state as stands in a gap, of whatever origin."""
+    return item.mirrors is None and item.leaf.value == _EMPTY
+
 
 class Depth(StrEnum):
     """Which chains are written as lists."""
@@ -44,8 +52,7 @@ class FillChains(Model):
             for index in range(max(positions))
             if index not in positions
         ]
-        empty = EmptyValue()
-        filled = tuple(OptimizerLeaf(at=at, leaf=Leaf(value=empty, op=Fill(value=empty))) for at in gaps)
+        filled = tuple(OptimizerLeaf(at=at, leaf=Leaf(value=_EMPTY, op=Fill(value=_EMPTY))) for at in gaps)
         return Passed(
             state.model_copy(update={"optimizer": (*state.optimizer, *filled)}),
             notes=self._notes(state, gaps),

@@ -1,6 +1,5 @@
 """Models of one's own: converted by the command line, they go on in NNX as they would have in Linen."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,15 +32,6 @@ from tests.support.command import run
 from tests.support.entries import differences, read
 
 PAIRS = [*plain.PAIRS, *library.PAIRS, *layered.PAIRS]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation() -> Iterator[None]:
-    """A model this small is compiled for longer than it runs."""
-    update: Any = jax.config.update
-    update("jax_disable_most_optimizations", True)
-    yield
-    update("jax_disable_most_optimizations", False)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Both models are run: what structure leaves open is settled rightly, or refused; names are not looked at."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,6 @@ from tests.support.entries import differences, read
 
 D = plain.D
 X = jnp.sin(jnp.arange(3.0 * D)).reshape(3, D)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation() -> Iterator[None]:
-    """A model this small is compiled for longer than it runs."""
-    update: Any = jax.config.update
-    update("jax_disable_most_optimizations", True)
-    yield
-    update("jax_disable_most_optimizations", False)
 
 
 def probed(

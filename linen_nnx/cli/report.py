@@ -7,6 +7,7 @@ import typer
 
 from linen_nnx.cli.exits import Exit
 from linen_nnx.cli.options import Item, Step
+from linen_nnx.cli.outfile import Overwrite, check
 
 NAME = "report"
 
@@ -20,7 +21,7 @@ def run(
         Path | None, typer.Argument(help="A second checkpoint, to compare with.", show_default=False)
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("linen-nnx-report.html"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    overwrite: Overwrite = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="First hold every stored byte against the receipt.")
     ] = False,
@@ -29,16 +30,16 @@ def run(
 ) -> None:
     """Write one HTML page: verdict, tree map, tree, what is lost.
 
-    The page needs no network.
+    The page needs no network. An earlier page at --out is replaced, any other file only with --overwrite.
     """
     from linen_nnx.cli import render
     from linen_nnx.cli.page.model import Verdict
     from linen_nnx.cli.page.report import report
+    from linen_nnx.cli.page.write import is_page
 
     if verify and other is not None:
         raise typer.BadParameter("one checkpoint is verified, two are compared", param_hint="--verify")
-    if out.exists() and not overwrite:
-        raise typer.BadParameter(f"{out} is there already; --overwrite replaces it", param_hint="--out")
+    check(out, is_page, overwrite=overwrite)
     page = report(path, other, out=out, verify=verify, step=step, item=item)
     render.say(page.saying)
     render.verdict(str(out))

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from linen_nnx.cli.outfile import put
 from linen_nnx.cli.page.model import Page, Tone
 from linen_nnx.cli.page.treemap import boxes
 from linen_nnx.schema.errors import MissingExtraError
@@ -39,11 +40,13 @@ def html(page: Page) -> str:
 
 
 def write(page: Page, out: Path) -> None:
-    """Put the page into the file `out`, whole or not at all."""
-    text = html(page)
-    aside = out.with_name(f".{out.name}.part")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(out)
+    """Put the page into the file `out`, whole or not at all. Raises `StorageError`."""
+    put(out, html(page))
+
+
+def is_page(text: str) -> bool:
+    """Whether a file is a page of ours, of this version or another: its head names what made it."""
+    return '<meta name="generator" content="linen-nnx ' in text[:1000]
 
 
 def _tones(page: Page) -> tuple[Tone, ...]:

@@ -3,6 +3,7 @@
 By hand, not by a library: a rules file is flat, and comments must stand where a reader looks for them.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 
@@ -16,11 +17,24 @@ _HEAD = """\
 # Where each variable of a Linen model goes in an NNX one. The first rule that fits is a variable's rule;
 # moments go with their parameters. `linen-nnx schema rules` describes the file.
 """
+_SEAL = "\n# `map` replaces this file unasked only as long as nobody edits it: "
+"""Begins the last line, which ends in a digest of all before it."""
 
 
 def written(found: Inference) -> str:
     """The rules file of an inference."""
-    return "\n".join(_lines(found)) + "\n"
+    text = "\n".join(_lines(found)) + "\n"
+    return text + _seal(text)
+
+
+def is_as_written(text: str) -> bool:
+    """Whether a rules file is one that was written here, and that nobody edited since."""
+    body, mark, _ = text.rpartition(_SEAL)
+    return bool(mark) and text == body + _seal(body)
+
+
+def _seal(text: str) -> str:
+    return f"{_SEAL}{hashlib.sha256(text.encode()).hexdigest()[:16]}\n"
 
 
 def _lines(found: Inference) -> Iterator[str]:

@@ -9,6 +9,15 @@ from linen_nnx.schema.problem import Code
 from linen_nnx.schema.spec import Spec
 
 
+def is_spec(text: str) -> bool:
+    """Whether a text is a spec that nobody edited."""
+    try:
+        Spec.model_validate_json(text)
+    except ValidationError:
+        return False
+    return True
+
+
 def read_spec(path: Path | str) -> Spec:
     """The spec that `linen-nnx spec --out` wrote. Raises `StorageError`, or `SpecError` on another file."""
     try:

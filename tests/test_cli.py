@@ -57,6 +57,7 @@ from linen_nnx.schema.receipt import RECEIPT_FILE
 from linen_nnx.schema.report import Problems
 from linen_nnx.schema.residue import RESIDUE_FILE
 from linen_nnx.schema.routing import RoutedPlan, Transfer
+from tests.engine.states import level_of
 from tests.support.checkpoints import files_of, random_tree, save_item, save_run
 from tests.support.entries import Entries, differences, read, text_of
 from tests.support.small import STACKED, Specs, edit_metadata, item_of, linen, native, save
@@ -623,6 +624,17 @@ def _chunks(layers: int) -> Check:
     return check
 
 
+def _level(level: int | None) -> Check:
+    """Of zstd, by which the layers are compressed."""
+
+    def check(found: Entries, source: Entries, item: Path) -> None:
+        del found, source
+        zarrs = [s.zarr for s in open_item(Location(item=item)).arrays.values() if "wo.kernel" in s.name]
+        assert {level_of(zarr) for zarr in zarrs} == {level}
+
+    return check
+
+
 KERNEL = "decoder/layers/mlp/wo/kernel"
 NESTED = [f"decoder/layers/{n}/mlp/wo/kernel" for n in range(3)]
 UNDERSCORE = [f"decoder/layers_{n}/mlp/wo/kernel" for n in range(3)]
@@ -662,6 +674,10 @@ OPTIONS: list[tuple[str, str, Check]] = [
     ("apart", "--scan-layers", _chunks(1)),
     ("apart", "--scan-layers --chunks source", _chunks(1)),
     ("apart", "--scan-layers --chunks whole", _chunks(3)),
+    ("stacked", "--no-scan-layers --codec source", _level(1)),
+    ("stacked", "--no-scan-layers --codec fast", _level(-1)),
+    ("stacked", "--no-scan-layers --codec none", _level(None)),
+    ("apart", "--codec none", _level(1)),
 ]
 
 

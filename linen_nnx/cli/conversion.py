@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from linen_nnx.cli import options as opt
-from linen_nnx.schema.choices import Accept, Aux, Chunks, Direction, LayerStacking, Leaves, Parts, Transfer
+from linen_nnx.schema.choices import (
+    Accept,
+    Aux,
+    Chunks,
+    Codec,
+    Direction,
+    LayerStacking,
+    Leaves,
+    Parts,
+    Transfer,
+)
 
 if TYPE_CHECKING:
     from linen_nnx.schema.options import ConversionOptions
@@ -41,6 +51,7 @@ class Conversion:
     params_only: opt.ParamsOnly = False
     no_keep_aux: opt.NoKeepAux = False
     chunks: opt.ChunksOption = Chunks.SOURCE
+    codec: opt.CodecOption = Codec.SOURCE
     transfer: opt.TransferOption = Transfer.COPY
     workers: opt.Workers = None
     memory: opt.Memory = "2GiB"
@@ -79,6 +90,7 @@ class Conversion:
             spec=None if self.spec is None else _spec(self.spec),
             accept=self.accept,
             chunks=self.chunks,
+            codec=self.codec,
         )
 
     def options_for(self, source: Path) -> "ConversionOptions":
@@ -158,6 +170,7 @@ def spelled(options: "ConversionOptions") -> list[str]:
         "--layer-names": options.layer_names,
         "--accept": None if options.accept is Accept.PROVED else options.accept,
         "--chunks": None if options.chunks is Chunks.SOURCE else options.chunks,
+        "--codec": None if options.codec is Codec.SOURCE else options.codec,
     }
     flags = {
         "--scan-layers": options.stacking is LayerStacking.STACKED,

@@ -74,6 +74,8 @@ def main() -> None:
     gc.set_threshold(100_000_000)
     # Pydantic reads the metadata of every installed package in search of plugins, for which we have no use.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # Numpy's linear algebra, of which we use nothing, else begins with a thread a core.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     mend()
     try:
         app()

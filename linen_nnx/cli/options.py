@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from linen_nnx.schema.choices import Accept, Chunks, Decoder, Direction, LayerNames, Layout, Leaves, Transfer
+from linen_nnx.schema.choices import (
+    Accept,
+    Chunks,
+    Codec,
+    Decoder,
+    Direction,
+    LayerNames,
+    Layout,
+    Leaves,
+    Transfer,
+)
 
 Source = Annotated[
     Path, typer.Argument(help="A run, step or item folder, or a legacy file of flax.", show_default=False)
@@ -87,6 +97,14 @@ ChunksOption = Annotated[
         "--chunks",
         help="The target's stored chunks: the source's (a layer's own where layers are stacked; nothing is "
         "decoded for it), or one whole chunk an array.",
+    ),
+]
+CodecOption = Annotated[
+    Codec,
+    typer.Option(
+        "--codec",
+        help="How chunks are compressed that are encoded anew: as the source's, fast (zstd at level -1: zeros "
+        "shrink, floats hardly do), or not at all.",
     ),
 ]
 TransferOption = Annotated[

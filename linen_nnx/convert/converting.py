@@ -77,7 +77,7 @@ class Opened:
             self.plan = self.plan.model_copy(update={"residue": residue})
         placed = self.moved_to(Path())
         prefixes = [part.prefix for part in placed.items]
-        self.parts = parts_of(self.plan, self.items, self.item.storage, prefixes, options.chunks)
+        self.parts = parts_of(self.plan, self.items, self.item.storage, prefixes, options.storing)
 
     @property
     def _item_name(self) -> str | None:

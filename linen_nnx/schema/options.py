@@ -7,6 +7,7 @@ from pydantic import Field
 from linen_nnx.schema.choices import Accept as Accept
 from linen_nnx.schema.choices import Aux as Aux
 from linen_nnx.schema.choices import Chunks as Chunks
+from linen_nnx.schema.choices import Codec as Codec
 from linen_nnx.schema.choices import Decoder as Decoder
 from linen_nnx.schema.choices import Direction as Direction
 from linen_nnx.schema.choices import Parts as Parts
@@ -14,6 +15,13 @@ from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout, Leaves
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.rules import Rules
 from linen_nnx.schema.spec import Spec
+
+
+class Storing(Model):
+    """How the arrays of a target are stored."""
+
+    chunks: Chunks = Chunks.SOURCE
+    codec: Codec = Codec.SOURCE
 
 
 class ConversionOptions(Model):
@@ -42,3 +50,9 @@ class ConversionOptions(Model):
     """What the target must be; without rules, they are inferred from it."""
     accept: Accept = Accept.PROVED
     chunks: Chunks = Chunks.SOURCE
+    codec: Codec = Codec.SOURCE
+
+    @property
+    def storing(self) -> Storing:
+        """How the arrays of the target are stored."""
+        return Storing(chunks=self.chunks, codec=self.codec)

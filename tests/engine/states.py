@@ -22,7 +22,7 @@ from linen_nnx.convert.store.location import Location
 from linen_nnx.convert.store.orbax_source import open_item
 from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.schema.ops import Concat, Copy, MoveAxis, Op, Origin, Ref, Split, Stack, Take, refs, result
-from linen_nnx.schema.options import Chunks
+from linen_nnx.schema.options import Storing
 from linen_nnx.schema.orbax_metadata import OCDBT_MANIFEST
 from linen_nnx.schema.path import ROOT
 from linen_nnx.schema.plan import Place, Write
@@ -240,12 +240,25 @@ def codec_of(zarr: ZarrV2 | ZarrV3) -> object:
     return settings["codecs"]
 
 
+def level_of(zarr: ZarrV2 | ZarrV3) -> object:
+    """Of zstd; None where chunks are not compressed."""
+    match codec_of(zarr):
+        case None | [{"name": "bytes"}]:
+            return None
+        case {"id": "zstd", "level": level}:
+            return level
+        case [{"name": "bytes"}, {"name": "zstd", "configuration": {"level": level}}]:
+            return level
+        case other:
+            raise AssertionError(other)
+
+
 def write(
     ops: Mapping[str, Op],
     source: Path,
     target: Path,
     effort: Effort | None = None,
-    chunks: Chunks = Chunks.SOURCE,
+    storing: Storing | None = None,
 ) -> Settled:
     """Let the engine write `ops` into an item at `target`, in the storage form of the source."""
     items = opened(source)
@@ -255,7 +268,7 @@ def write(
         Write(target=KeyPath.of(*name.split(".", 1)), value=result(op, lambda ref: values[ref.path]), op=op)
         for name, op in ops.items()
     ]
-    settled = settle([route(one, items, item.storage, chunks) for one in writes], item.storage)
+    settled = settle([route(one, items, item.storage, storing or Storing()) for one in writes], item.storage)
     part = Part(Place.ITEM, ROOT, settled)
     write_item(part, items, target, item.storage, None, effort or Effort(), Silent())
     return settled

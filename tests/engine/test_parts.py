@@ -11,11 +11,23 @@ import numpy as np
 import pytest
 import tensorstore as ts
 
+from linen_nnx.convert.engine.apart import piece_nbytes, take_apart
 from linen_nnx.convert.engine.buffers import Buffers
-from linen_nnx.convert.engine.codec import bound, chunk_codec, chunk_nbytes, crc32c
+from linen_nnx.convert.engine.codec import (
+    WINDOW,
+    ChunkCodec,
+    Plain,
+    Zstd,
+    bound,
+    chunk_codec,
+    chunk_nbytes,
+    crc32c,
+    decode,
+)
 from linen_nnx.convert.engine.memory import most_resident
 from linen_nnx.convert.engine.run import Work, peak, waves
 from linen_nnx.convert.engine.sink import Sink
+from linen_nnx.convert.store.stored_bytes import InMemory
 from linen_nnx.convert.store.target_arrays import fresh_zarr, recoded
 from linen_nnx.schema.array import ArraySpec, DType
 from linen_nnx.schema.routing import Effort
@@ -41,7 +53,7 @@ def test_chunks_are_those_of_tensorstore(zarr_format: int, dtype: DType) -> None
     codec = chunk_codec(zarr)
     assert codec is not None
     out = memoryview(bytearray(chunk_nbytes(zarr)))
-    codec.decode(memoryview(store.read(key).result().value), out)
+    decode(codec, InMemory(memoryview(store.read(key).result().value)), out, memoryview(bytearray(16)))
     assert bytes(out) == values.tobytes()
     other = np.flip(values).copy()
     room = memoryview(bytearray(bound(other.nbytes)))
@@ -53,15 +65,45 @@ def test_chunks_are_those_of_tensorstore(zarr_format: int, dtype: DType) -> None
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_a_damaged_chunk_is_refused(zarr_format: int) -> None:
     zarr = fresh_zarr(ArraySpec(shape=(64,), dtype=DType.FLOAT32), zarr_format, (64,))
-    codec = chunk_codec(zarr)
+    codec, window = chunk_codec(zarr), memoryview(bytearray(16))
     assert codec is not None
     room = memoryview(bytearray(bound(256)))
     whole = bytes(room[: codec.encode(memoryview(bytes(range(256))), room)])
     for damaged in (whole[:-1], whole[:10], b"", whole[:5] + b"\xff" * 8 + whole[13:]):
         with pytest.raises(ValueError, match=r"shard|chunk"):
-            codec.decode(memoryview(damaged), memoryview(bytearray(256)))
+            decode(codec, InMemory(memoryview(damaged)), memoryview(bytearray(256)), window)
+    for other in (255, 257):
+        with pytest.raises(ValueError, match="bytes"):
+            decode(codec, InMemory(memoryview(whole)), memoryview(bytearray(other)), window)
+
+
+SHAPES = [(3, 1, 40), (3, 5, 7), (4, 700, 96), (2, 3, 70_000), (5, 90_000, 2), (1, 9, 8), (200, 3, 3000)]
+"""Layers, runs, bytes of a run: decoded at once, by pieces, and run by run."""
+
+
+@pytest.mark.parametrize(
+    "codec", [Plain(), Zstd(1, checksum=True), Zstd(-1, checksum=False)], ids=["plain", "zstd", "fast"]
+)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_layers_of_a_chunk_come_apart_as_numpy_takes_them_apart(
+    shape: tuple[int, int, int], codec: ChunkCodec
+) -> None:
+    layers, runs, run = shape
+    chunk = np.random.default_rng(0).integers(0, 9, (runs, layers, run), np.uint8)
+    room = memoryview(bytearray(bound(chunk.nbytes)))
+    stored = InMemory(room[: codec.encode(memoryview(chunk.tobytes()), room)])
+    out, buffers = memoryview(bytearray(chunk.nbytes)), Buffers()
+    take_apart(codec.open(stored, buffers.get("window", WINDOW)), out, shape, buffers)
+    assert bytes(out) == np.moveaxis(chunk, 1, 0).tobytes()
+    assert piece_nbytes(shape) <= max(2**18, layers * run)
+    more = (layers, runs + 1, run)
     with pytest.raises(ValueError, match="bytes"):
-        codec.decode(memoryview(whole), memoryview(bytearray(255)))
+        take_apart(
+            codec.open(stored, buffers.get("window", WINDOW)),
+            memoryview(bytearray(chunk.nbytes + layers * run)),
+            more,
+            buffers,
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 from linen_nnx.convert.engine import routes
 from linen_nnx.schema.array import DType
 from linen_nnx.schema.ops import Cast, Copy, Op, Ref, Stack, Take
-from linen_nnx.schema.options import Chunks
+from linen_nnx.schema.options import Chunks, Codec, Storing
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.routing import Carriage, Effort, Route, Transfer
 from tests.engine.conftest import Sources
@@ -23,6 +23,7 @@ from tests.engine.states import (
     conversions,
     expected,
     in_one_data_file,
+    level_of,
     restored,
     write,
 )
@@ -127,13 +128,31 @@ def test_values_are_moved_where_most_of_a_file_would_be_dead(sources: Sources, t
 def test_one_chunk_an_array_on_request(storage: Storage, sources: Sources, tmp_path: Path) -> None:
     written = Written(storage, "small")
     source, ops = sources(written), conversions(written)
-    settled = write(ops, source, tmp_path / "target", chunks=Chunks.WHOLE)
+    settled = write(ops, source, tmp_path / "target", storing=Storing(chunks=Chunks.WHOLE))
     for made in settled.writes:
         zarr = made.array.zarr
         assert zarr.chunk_shape == zarr.read_chunk_shape == tuple(max(1, size) for size in zarr.shape)
         before = made.sources[0].zarr
         assert (made.route is Route.REFERENCE) <= (before.chunk_shape == before.shape)
         assert codec_of(zarr) == codec_of(before)
+    assert restored(tmp_path / "target") == expected(restored(source), ops)
+
+
+@pytest.mark.parametrize("storage", STORAGES, ids=str)
+@pytest.mark.parametrize("chunks", ["whole", "small"])
+@pytest.mark.parametrize(("codec", "stored"), [(Codec.FAST, -1), (Codec.NONE, None)], ids=str)
+def test_what_is_decoded_is_compressed_as_asked_and_nothing_else_is(
+    codec: Codec, stored: int | None, chunks: str, storage: Storage, sources: Sources, tmp_path: Path
+) -> None:
+    written = Written(storage, chunks)
+    source, ops = sources(written), conversions(written)
+    settled = write(ops, source, tmp_path / "target", storing=Storing(codec=codec))
+    for made in settled.writes:
+        if made.route is Route.DECODE:
+            assert level_of(made.array.zarr) == stored
+        else:
+            assert codec_of(made.array.zarr) == codec_of(made.sources[0].zarr)
+    assert {route.route for route in settled.writes} >= {Route.REFERENCE, Route.DECODE}
     assert restored(tmp_path / "target") == expected(restored(source), ops)
 
 

@@ -55,7 +55,7 @@ from linen_nnx.schema.ops import (
     Take,
     result,
 )
-from linen_nnx.schema.options import Accept, Aux, ConversionOptions, Direction, Parts
+from linen_nnx.schema.options import Accept, Aux, Chunks, Codec, ConversionOptions, Direction, Parts, Storing
 from linen_nnx.schema.orbax_metadata import (
     ArrayMetadata,
     ArrayMetadatas,
@@ -338,6 +338,8 @@ OPTIONS = st.builds(
     rules=st.none() | RULES,
     inverse=st.booleans(),
     accept=st.sampled_from(Accept),
+    chunks=st.sampled_from(Chunks),
+    codec=st.sampled_from(Codec),
 )
 AGAINST = st.builds(Against, layout=st.sampled_from(Layout), reason=TEXTS)
 DETECTIONS = st.builds(
@@ -546,6 +548,7 @@ CASES: dict[type[Any], st.SearchStrategy[Any]] = {
     CheckpointMetadata: CHECKPOINTS,
     Concat: concats(OPS),
     ConversionOptions: OPTIONS,
+    Storing: st.builds(Storing, chunks=st.sampled_from(Chunks), codec=st.sampled_from(Codec)),
     Copy: COPIES,
     DTypeCount: DTYPE_COUNTS,
     Detection: DETECTIONS,

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from linen_nnx.convert.engine.codec import ChunkCodec, chunk_codec, chunk_nbytes
+from linen_nnx.convert.engine.codec import WINDOW, ChunkCodec, chunk_codec, chunk_nbytes, decode
 from linen_nnx.convert.engine.encoding import bytes_as_here
 from linen_nnx.convert.engine.evaluate import numpy_dtype
-from linen_nnx.convert.store.extents import StoredValue, read_extent
+from linen_nnx.convert.store.extents import StoredValue
 from linen_nnx.convert.store.read import Opener, StoredArray, open_array
+from linen_nnx.convert.store.stored_bytes import opened
 from linen_nnx.schema.errors import StorageError
 
 Array = np.ndarray[Any, Any]
@@ -82,10 +83,10 @@ class Reader:
         return out
 
     def _one(self, codec: ChunkCodec, value: StoredValue) -> Array:
-        stored = value if isinstance(value, bytes) else read_extent(self._array.folder, value)
         data = np.empty(chunk_nbytes(self._array.zarr), np.uint8)
         try:
-            codec.decode(memoryview(stored), data.data)
+            with opened(self._array.folder, value) as stored:
+                decode(codec, stored, data.data, memoryview(bytearray(min(stored.length, WINDOW))))
         except ValueError as error:
             raise self._failed(error, value) from error
         return data

@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from linen_nnx.convert.compare.units import Block, Region
 from linen_nnx.convert.engine.chunks import Chunked, by_chunk
-from linen_nnx.convert.store.extents import Extent, StoredValue, read_extent
+from linen_nnx.convert.store.extents import Extent, StoredValue
 from linen_nnx.convert.store.read import Opener, StoredArray
+from linen_nnx.convert.store.stored_bytes import StoredBytes, opened
 from linen_nnx.schema.ops import Copy, Op
 
 _WINDOW = 4 * 2**20
@@ -91,18 +92,24 @@ def _same(a: _Stored, b: _Stored) -> bool:
         return False
     if (place := _place(one, first)) is not None and place == _place(other, second):
         return True
-    windows = ((at, min(_WINDOW, length - at)) for at in range(0, length, _WINDOW))
-    return all(_bytes(one, first, *at) == _bytes(other, second, *at) for at in windows)
+    with opened(one.folder, first) as left, opened(other.folder, second) as right:
+        return _equal(left, right)
 
 
 def _length(value: StoredValue) -> int:
     return value.length if isinstance(value, Extent) else len(value)
 
 
-def _bytes(array: StoredArray, value: StoredValue, at: int, length: int) -> bytes | bytearray:
-    if isinstance(value, bytes):
-        return value[at : at + length]
-    return read_extent(array.folder, replace(value, offset=value.offset + at, length=length))
+def _equal(left: StoredBytes, right: StoredBytes) -> bool:
+    """Of the same length."""
+    for at in range(0, left.length, _WINDOW):
+        size = min(_WINDOW, left.length - at)
+        one, other = bytearray(size), bytearray(size)
+        left.read_at(at, memoryview(one))
+        right.read_at(at, memoryview(other))
+        if one != other:
+            return False
+    return True
 
 
 def _place(array: StoredArray, value: StoredValue) -> tuple[int, int, int] | None:

@@ -1,27 +1,46 @@
 """Decode and encode stored chunks without tensorstore, for the codecs that orbax writes.
 
-One pass over each byte: into a buffer that is used again, and out of it. Arrays in any other encoding go
-through tensorstore (`blocks`). The bytes of elements are never looked at, so any dtype will do.
+A chunk is decoded from front to back, into wherever its elements are wanted, and never held as stored. Arrays
+in any other encoding go through tensorstore (`blocks`). The bytes of elements are never looked at, so any
+dtype will do.
 """
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 import zstandard
 
+from linen_nnx.convert.store.stored_bytes import StoredBytes
 from linen_nnx.schema.zarr import ZarrV2, ZarrV3
 
 _ABSENT = 2**64 - 1
-_READ_AT_ONCE = 4 * 2**20
+WINDOW = 2**19
+"""Stored bytes that are read at a time: they stay in a core's cache until they are decoded."""
+_ANY_FRAME = 2**31
+"""Allow frames of every size of window that zstd has."""
+
+
+class Elements(Protocol):
+    """The elements of one chunk in C order, front to back."""
+
+    def fill(self, out: memoryview) -> None:
+        """Fill `out` with the next. Raises `ValueError` where there are not as many, or no such chunk."""
+        ...
+
+    def end(self) -> None:
+        """Raises `ValueError` where there are more."""
+        ...
 
 
 class ChunkCodec(Protocol):
     """Between a stored chunk and its elements in C order."""
 
-    def decode(self, stored: memoryview, out: memoryview) -> None:
-        """Fill `out`. Raises `ValueError` where `stored` is not a chunk of that size."""
+    def open(self, stored: StoredBytes, window: memoryview) -> Elements:
+        """Begin to decode; `window` is used to read. Raises `ValueError` where that is no such chunk."""
         ...
 
     def encode(self, data: memoryview, out: memoryview) -> int:
@@ -29,19 +48,41 @@ class ChunkCodec(Protocol):
         ...
 
 
+def decode(codec: ChunkCodec, stored: StoredBytes, out: memoryview, window: memoryview) -> None:
+    """Fill `out` with a whole chunk. Raises `ValueError` where `stored` is not a chunk of that size."""
+    elements = codec.open(stored, window)
+    elements.fill(out)
+    elements.end()
+
+
 class Plain:
     """Elements as they are."""
 
-    def decode(self, stored: memoryview, out: memoryview) -> None:
-        """Copy."""
-        if len(stored) != len(out):
-            raise ValueError(f"a chunk of {len(stored)} bytes, not {len(out)}")
-        out[:] = stored
+    def open(self, stored: StoredBytes, window: memoryview) -> Elements:
+        """Read them where they are wanted."""
+        del window
+        return _PlainElements(stored)
 
     def encode(self, data: memoryview, out: memoryview) -> int:
         """Copy."""
         out[: len(data)] = data
         return len(data)
+
+
+@dataclass(slots=True)
+class _PlainElements:
+    stored: StoredBytes
+    at: int = 0
+
+    def fill(self, out: memoryview) -> None:
+        if self.at + len(out) > self.stored.length:
+            raise ValueError(f"a chunk of {self.stored.length} bytes, not {self.at + len(out)} or more")
+        self.stored.read_at(self.at, out)
+        self.at += len(out)
+
+    def end(self) -> None:
+        if self.at != self.stored.length:
+            raise ValueError(f"a chunk of {self.stored.length} bytes, not {self.at}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +92,12 @@ class Zstd:
     level: int
     checksum: bool
 
-    def decode(self, stored: memoryview, out: memoryview) -> None:
-        """Decompress straight into `out`."""
-        done = 0
-        try:
-            with zstandard.ZstdDecompressor().stream_reader(stored, read_size=_READ_AT_ONCE) as reader:
-                while done < len(out) and (got := reader.readinto(out[done:])):
-                    done += got
-                left = reader.read(1)
-        except zstandard.ZstdError as error:
-            raise ValueError(f"a chunk that is not zstd: {error}") from error
-        if left:
-            raise ValueError(f"a chunk of more than {done} bytes, not {len(out)}")
-        if done != len(out):
-            raise ValueError(f"a chunk of {done} bytes, not {len(out)}, or one that is cut short")
+    def open(self, stored: StoredBytes, window: memoryview) -> Elements:
+        """Decompress straight to where the elements are wanted."""
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_ANY_FRAME)
+        # All that it asks of a file is to be read.
+        file = cast("IO[bytes]", _Windows(stored, window))
+        return _ZstdElements(decompressor.stream_reader(file, read_size=len(window), closefd=False))
 
     def encode(self, data: memoryview, out: memoryview) -> int:
         """Compress at the array's own level."""
@@ -76,29 +109,91 @@ class Zstd:
         return done
 
 
+@dataclass(slots=True)
+class _Windows:
+    """Stored bytes as a file that is read once. What `read` returns is used again by the next."""
+
+    stored: StoredBytes
+    window: memoryview
+    at: int = 0
+
+    def read(self, size: int = -1) -> memoryview:
+        left = self.stored.length - self.at
+        taken = self.window[: left if size < 0 else min(size, left)]
+        self.stored.read_at(self.at, taken)
+        self.at += len(taken)
+        return taken
+
+
+@dataclass(slots=True)
+class _ZstdElements:
+    reader: zstandard.ZstdDecompressionReader
+    done: int = 0
+
+    def fill(self, out: memoryview) -> None:
+        wanted = self.done + len(out)
+        with _as_value_error():
+            while out and (got := self.reader.readinto(out)):
+                out, self.done = out[got:], self.done + got
+        if out:
+            raise ValueError(f"a chunk of {self.done} bytes, not {wanted} or more, or one that is cut short")
+
+    def end(self) -> None:
+        with _as_value_error():
+            left = self.reader.read(1)
+        if left:
+            raise ValueError(f"a chunk of more than {self.done} bytes")
+
+
+@contextmanager
+def _as_value_error() -> Iterator[None]:
+    try:
+        yield
+    except zstandard.ZstdError as error:
+        raise ValueError(f"a chunk that is not zstd: {error}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
     """A shard of one inner chunk with its index (offset, length, CRC-32C) at the end; zero if absent."""
 
     inner: ChunkCodec
 
-    def decode(self, stored: memoryview, out: memoryview) -> None:
+    def open(self, stored: StoredBytes, window: memoryview) -> Elements:
         """Check the index, then decode the one chunk."""
-        index = bytes(stored[-20:])
-        if len(index) != 20 or struct.unpack("<I", index[16:]) != (crc32c(index[:16]),):
+        size = _INDEX.size + 4
+        if stored.length < size:
             raise ValueError("a shard whose index is damaged")
-        offset, length = struct.unpack("<QQ", index[:16])
+        index = bytearray(size)
+        stored.read_at(stored.length - size, memoryview(index))
+        if struct.unpack("<I", index[_INDEX.size :]) != (crc32c(index[: _INDEX.size]),):
+            raise ValueError("a shard whose index is damaged")
+        offset, length = _INDEX.unpack(index[: _INDEX.size])
         if offset == _ABSENT:
-            out[:] = bytes(len(out))
-        else:
-            self.inner.decode(stored[offset : offset + length], out)
+            return _Zeros()
+        if offset + length > stored.length - size:
+            raise ValueError("a shard whose chunk does not lie within it")
+        return self.inner.open(stored.part(offset, length), window)
 
     def encode(self, data: memoryview, out: memoryview) -> int:
         """The chunk, then the index."""
         length = self.inner.encode(data, out)
-        index = struct.pack("<QQ", 0, length)
+        index = _INDEX.pack(0, length)
         out[length : length + 20] = index + struct.pack("<I", crc32c(index))
         return length + 20
+
+
+_INDEX = struct.Struct("<QQ")
+
+
+class _Zeros:
+    """The elements of a chunk that is left out."""
+
+    def fill(self, out: memoryview) -> None:
+        out[:] = bytes(len(out))
+
+    def end(self) -> None:
+        pass
 
 
 def chunk_codec(zarr: ZarrV2 | ZarrV3) -> ChunkCodec | None:
@@ -166,7 +261,7 @@ def _table() -> tuple[int, ...]:
 _CRC = _table()
 
 
-def crc32c(data: bytes) -> int:
+def crc32c(data: bytes | bytearray) -> int:
     """CRC-32C (Castagnoli), for the few bytes of a shard's index."""
     crc = 0xFFFFFFFF
     for byte in data:

@@ -14,7 +14,7 @@ from linen_nnx.convert.store.orbax_sink import write_item_files
 from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.errors import StorageError
-from linen_nnx.schema.options import Chunks
+from linen_nnx.schema.options import Storing
 from linen_nnx.schema.orbax_metadata import StorageForm
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Place, Plan, Write
@@ -36,7 +36,7 @@ class Part:
 
 
 def parts_of(
-    plan: Plan, items: Items, storage: StorageForm, prefixes: Sequence[KeyPath], chunks: Chunks
+    plan: Plan, items: Items, storage: StorageForm, prefixes: Sequence[KeyPath], storing: Storing
 ) -> tuple[Part, ...]:
     """The writes of each item of a target, with their routes; `prefixes` are those of the items."""
     parts = []
@@ -49,14 +49,14 @@ def parts_of(
                 for write in writes
                 if write.target.startswith(prefix)
             ]
-        parts.append(Part(Place.ITEM, prefix, _settled(writes, items, storage, chunks)))
+        parts.append(Part(Place.ITEM, prefix, _settled(writes, items, storage, storing)))
     if plan.side_writes:
-        parts.append(Part(Place.SIDE, KeyPath(), _settled(plan.side_writes, items, storage, Chunks.SOURCE)))
+        parts.append(Part(Place.SIDE, KeyPath(), _settled(plan.side_writes, items, storage, Storing())))
     return tuple(parts)
 
 
-def _settled(writes: Sequence[Write], items: Items, storage: StorageForm, chunks: Chunks) -> Settled:
-    return settle([route(write, items, storage, chunks) for write in writes], storage)
+def _settled(writes: Sequence[Write], items: Items, storage: StorageForm, storing: Storing) -> Settled:
+    return settle([route(write, items, storage, storing) for write in writes], storage)
 
 
 def execution(plan: Plan, parts: Sequence[Part], items: Items, effort: Effort) -> Execution:

@@ -13,13 +13,16 @@ from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.convert.store.target_arrays import TargetArray, target_array
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.ops import Copy, Origin, Ref, refs
-from linen_nnx.schema.options import Chunks
+from linen_nnx.schema.options import Chunks, Storing
 from linen_nnx.schema.orbax_metadata import StorageForm
 from linen_nnx.schema.plan import Write
 from linen_nnx.schema.routing import Carriage, Route
 
 DataFile = tuple[Path, str]
 """A file of stored bytes: the item's folder, and its name below it."""
+
+
+_AS_SOURCE = Storing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Routed:
         return nbytes, extents
 
 
-def route(write: Write, items: Items, storage: StorageForm, chunks: Chunks = Chunks.SOURCE) -> Routed:
+def route(write: Write, items: Items, storage: StorageForm, storing: Storing = _AS_SOURCE) -> Routed:
     """The route of one write into an item of `storage`; how bytes travel is settled by `settle`."""
     if not isinstance(write.value, ArrayValue):
         entry = TargetEntry(write.target, write.value, None)
@@ -79,7 +82,7 @@ def route(write: Write, items: Items, storage: StorageForm, chunks: Chunks = Chu
 
     array = target_array(write.op, stored, storage.zarr_format)
     chunked = by_chunk(write.op, stored, storage.zarr_format)
-    if chunks is Chunks.WHOLE:
+    if storing.chunks is Chunks.WHOLE:
         array = array.in_one_chunk()
         chunked = chunked if chunked is not None and chunked.zarr == array.zarr else None
     if isinstance(write.op, Copy):
@@ -87,7 +90,7 @@ def route(write: Write, items: Items, storage: StorageForm, chunks: Chunks = Chu
     else:
         sources = tuple(map(stored, dict.fromkeys(refs(write.op))))
     if chunked is None:
-        entry = TargetEntry(write.target, write.value, array)
+        entry = TargetEntry(write.target, write.value, array.compressed(storing.codec))
         return Routed(write, Route.DECODE, Carriage.NONE, entry, None, sources)
     stored_as = TargetArray(chunked.zarr, array.write_shape, array.sharding)
     entry = TargetEntry(write.target, write.value, stored_as)

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Protocol, Self
 
-import numpy as np
-
+from linen_nnx.convert.engine.apart import Shape, piece_nbytes, take_apart
 from linen_nnx.convert.engine.buffers import Buffers
 from linen_nnx.convert.engine.chunks import Index
-from linen_nnx.convert.engine.codec import ChunkCodec, bound, chunk_codec, chunk_nbytes
+from linen_nnx.convert.engine.codec import WINDOW, ChunkCodec, bound, chunk_codec, chunk_nbytes
 from linen_nnx.convert.engine.routes import Routed
 from linen_nnx.convert.engine.sink import Sink
-from linen_nnx.convert.store.extents import StoredValue, read_extent_into
+from linen_nnx.convert.store.extents import StoredValue
 from linen_nnx.convert.store.read import StoredArray
+from linen_nnx.convert.store.stored_bytes import opened
 from linen_nnx.schema.errors import StorageError
 from linen_nnx.schema.ops import Copy, Ref, Take
 from linen_nnx.schema.zarr import chunk_grid
@@ -67,7 +67,13 @@ class Move:
 
     def run(self, sink: Sink, buffers: Buffers) -> None:
         """Read and write."""
-        sink.put(self.key, stored_bytes(self.array, self.value, buffers))
+        if isinstance(self.value, bytes):
+            sink.put(self.key, self.value)
+            return
+        moved = buffers.get("stored", self.value.length)
+        with opened(self.array.folder, self.value) as stored:
+            stored.read_at(0, moved)
+        sink.put(self.key, moved)
 
     def without(self, stored: Set[str]) -> Self:
         """The same: it is one key."""
@@ -81,6 +87,8 @@ class Split:
 
     array: StoredArray
     codec: ChunkCodec
+    encoder: ChunkCodec
+    """The target's."""
     value: StoredValue
     axis: int
     layers: tuple[tuple[int, str], ...]
@@ -93,11 +101,16 @@ class Split:
 
     @property
     def cost(self) -> int:
-        """Stored, decoded, one layer and what it is encoded to."""
-        stored = len(self.value) if isinstance(self.value, bytes) else self.value.length
-        whole = chunk_nbytes(self.array.zarr)
-        layer = whole // self.array.zarr.chunk_shape[self.axis]
-        return stored + whole + layer + bound(layer)
+        """All layers, what one is encoded to, and a part of the chunk as it is decoded."""
+        return (
+            chunk_nbytes(self.array.zarr) + bound(prod(self._shape[1:])) + WINDOW + piece_nbytes(self._shape)
+        )
+
+    @property
+    def _shape(self) -> Shape:
+        """Of the chunk, as `take_apart` has it."""
+        shape, itemsize = self.array.zarr.chunk_shape, self.array.zarr.spec.dtype.itemsize
+        return shape[self.axis], prod(shape[: self.axis]), prod(shape[self.axis + 1 :]) * itemsize
 
     @property
     def nbytes(self) -> int:
@@ -106,37 +119,25 @@ class Split:
         return len(self.layers) * (chunk_nbytes(self.array.zarr) // size)
 
     def run(self, sink: Sink, buffers: Buffers) -> None:
-        """Read, decode, and for each layer gather, encode, write."""
-        shape, itemsize = self.array.zarr.chunk_shape, self.array.zarr.spec.dtype.itemsize
-        inner = prod(shape[self.axis + 1 :]) * itemsize
-        outer = prod(shape[: self.axis])
-        decoded = buffers.get("decoded", chunk_nbytes(self.array.zarr))
+        """Decode into layers; then encode and write each."""
+        apart = buffers.get("layers", chunk_nbytes(self.array.zarr))
         try:
-            self.codec.decode(stored_bytes(self.array, self.value, buffers), decoded)
+            with opened(self.array.folder, self.value) as stored:
+                elements = self.codec.open(stored, buffers.get("window", WINDOW))
+                take_apart(elements, apart, self._shape, buffers)
         except ValueError as error:
             where = self.array.where(self.value)
             raise StorageError(f"cannot decode {self.array.path}: {error}; {where}") from error
-        whole = np.frombuffer(decoded, np.uint8).reshape(outer, shape[self.axis], inner)
-        gathered = buffers.get("layer", outer * inner)
-        layer = np.frombuffer(gathered, np.uint8).reshape(outer, inner)
-        encoded = buffers.get("encoded", bound(outer * inner))
+        size = prod(self._shape[1:])
+        encoded = buffers.get("encoded", bound(size))
         for position, key in self.layers:
-            np.copyto(layer, whole[:, position])
-            sink.tap.elements(key, gathered)
-            sink.put(key, encoded[: self.codec.encode(gathered, encoded)])
+            layer = apart[position * size : (position + 1) * size]
+            sink.tap.elements(key, layer)
+            sink.put(key, encoded[: self.encoder.encode(layer, encoded)])
 
     def without(self, stored: Set[str]) -> Self:
         """The layers that are not stored."""
         return replace(self, layers=tuple((at, key) for at, key in self.layers if key not in stored))
-
-
-def stored_bytes(array: StoredArray, value: StoredValue, buffers: Buffers) -> memoryview:
-    """The bytes of one stored value, in the thread's own buffer. Raises `StorageError`."""
-    if isinstance(value, bytes):
-        return memoryview(value)
-    stored = buffers.get("stored", value.length)
-    read_extent_into(array.folder, value, stored)
-    return stored
 
 
 def moves(write: Routed) -> Iterator[Move]:
@@ -151,7 +152,7 @@ def moves(write: Routed) -> Iterator[Move]:
 
 
 def splittable(write: Routed) -> tuple[Ref, int] | None:
-    """The array and axis, if the write takes a layer out of an array whose codec is ours."""
+    """The array and axis, if the write takes a layer out of an array, and both codecs are ours."""
     op, zarr = write.write.op, write.array.zarr
     if not isinstance(op, Take) or not isinstance(op.of, Copy):
         return None
@@ -160,15 +161,16 @@ def splittable(write: Routed) -> tuple[Ref, int] | None:
         shape[: op.axis] + shape[op.axis + 1 :] for shape in (source.chunk_shape, source.read_chunk_shape)
     ]
     same = source.zarr_format == zarr.zarr_format and shapes == [zarr.chunk_shape, zarr.read_chunk_shape]
-    return (op.of.source, op.axis) if same and chunk_codec(source) is not None else None
+    ours = chunk_codec(source) is not None and chunk_codec(zarr) is not None
+    return (op.of.source, op.axis) if same and ours else None
 
 
 def splits(writes: Sequence[Routed], axis: int) -> Iterator[Split]:
     """One for every stored chunk of an array; `writes` are all that take a layer of it on `axis`."""
     array = writes[0].sources[0]
-    codec = chunk_codec(array.zarr)
+    codec, encoder = chunk_codec(array.zarr), chunk_codec(writes[0].array.zarr)
     span = array.zarr.chunk_shape[axis]
-    if codec is None:
+    if codec is None or encoder is None:
         return
     wanted = [(write.write.op.index, write) for write in writes if isinstance(write.write.op, Take)]
     for index in chunk_grid(array.zarr):
@@ -177,7 +179,7 @@ def splits(writes: Sequence[Routed], axis: int) -> Iterator[Split]:
         layers = [(at - first, write) for at, write in wanted if first <= at < first + span]
         if value is not None and layers:
             named = tuple((position, _key(write, _without(index, axis))) for position, write in layers)
-            yield Split(array, codec, value, axis, named)
+            yield Split(array, codec, encoder, value, axis, named)
 
 
 def _without(index: Index, axis: int) -> Index:

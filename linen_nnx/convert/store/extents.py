@@ -129,32 +129,10 @@ def read_extents(folder: Path, extents: Mapping[str, Extent]) -> dict[str, bytes
                 extent = extents[key]
                 values[key] = os.pread(file.fileno(), extent.length, extent.offset)
                 if len(values[key]) != extent.length:
-                    raise _short(folder / name, extent)
+                    raise short_file(folder / name, extent.offset + extent.length)
     return values
 
 
-def read_extent(folder: Path, extent: Extent) -> bytearray:
-    """Its bytes. Raises `StorageError`."""
-    out = bytearray(extent.length)
-    read_extent_into(folder, extent, memoryview(out))
-    return out
-
-
-def read_extent_into(folder: Path, extent: Extent, out: memoryview) -> None:
-    """Fill `out` with its bytes. Raises `StorageError`."""
-    path = folder / extent.file
-    with readable(path):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            done = 0
-            while done < extent.length:
-                got = os.preadv(descriptor, [out[done : extent.length]], extent.offset + done)
-                if got == 0:
-                    raise _short(path, extent)
-                done += got
-        finally:
-            os.close(descriptor)
-
-
-def _short(file: Path, extent: Extent) -> StorageError:
-    return StorageError(f"cannot read {file}: it ends before byte {extent.offset + extent.length}")
+def short_file(file: Path, end: int) -> StorageError:
+    """A file that has fewer bytes than the index says."""
+    return StorageError(f"cannot read {file}: it ends before byte {end}")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from linen_nnx.convert.store.read import StoredArray
-from linen_nnx.convert.store.recast import recast
+from linen_nnx.convert.store.recast import recast, recompressed
 from linen_nnx.schema.array import ArraySpec, ArrayValue, DType
+from linen_nnx.schema.choices import Codec
 from linen_nnx.schema.ops import (
     Cast,
     Concat,
@@ -35,6 +36,9 @@ _V2_TYPES = {
     **{d: f"<c{d.itemsize}" for d in (DType.COMPLEX64, DType.COMPLEX128)},
 }
 
+_FAST = -1
+"""The first level of zstd that leaves what does not repeat as it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class TargetArray:
@@ -55,6 +59,10 @@ class TargetArray:
         """The whole as one stored chunk."""
         whole = _chunk(self.zarr.shape)
         return TargetArray(self.zarr.reshaped(self.zarr.shape, whole, whole), whole, self.sharding)
+
+    def compressed(self, codec: Codec) -> "TargetArray":
+        """With its chunks compressed otherwise."""
+        return TargetArray(compressed(self.zarr, codec), self.write_shape, self.sharding)
 
 
 def target_array(op: Op, stored: Callable[[Ref], StoredArray], zarr_format: int) -> TargetArray:
@@ -159,6 +167,22 @@ def recoded(zarr: ZarrV2 | ZarrV3, dtype: DType) -> ZarrV2 | ZarrV3:
         return fresh
     kept = {"codecs": codecs, "chunk_key_encoding": zarr.chunk_key_encoding}
     return fresh.model_copy(update=kept)
+
+
+def compressed(zarr: ZarrV2 | ZarrV3, codec: Codec) -> ZarrV2 | ZarrV3:
+    """The same array and chunks, compressed otherwise; filters, order and checksums stay."""
+    match codec:
+        case Codec.SOURCE:
+            return zarr
+        case Codec.FAST:
+            level: int | None = _FAST
+        case Codec.NONE:
+            level = None
+        case _:
+            assert_never(codec)
+    if isinstance(zarr, ZarrV3):
+        return zarr.model_copy(update={"codecs": recompressed(zarr.codecs, level)})
+    return zarr.model_copy(update={"compressor": None if level is None else {"id": "zstd", "level": level}})
 
 
 def fresh_zarr(spec: ArraySpec, zarr_format: int, chunk: tuple[int, ...]) -> ZarrV2 | ZarrV3:

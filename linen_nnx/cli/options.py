@@ -103,8 +103,8 @@ CodecOption = Annotated[
     Codec,
     typer.Option(
         "--codec",
-        help="How chunks are compressed that are encoded anew: as the source's, fast (zstd at level -1: zeros "
-        "shrink, floats hardly do), or not at all.",
+        help="How chunks are compressed that are encoded anew: as the source's, fast (zstd at level -1: "
+        "zeros shrink, floats hardly do), or not at all.",
     ),
 ]
 TransferOption = Annotated[

@@ -890,10 +890,11 @@ def test_a_path_that_the_system_cannot_look_up_ends_with_3(command: str, run: Ru
     assert "name too long" in done.err
 
 
-def test_a_target_below_a_file_ends_with_3_and_leaves_the_file(made: Made, run: Run, tmp_path: Path) -> None:
+def test_a_target_below_a_file_is_refused_and_leaves_the_file(made: Made, run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("precious")
     done = run("convert", made.nnx, tmp_path / "file" / "target")
-    assert (done.code, done.out) == (3, "")
+    assert (done.code, done.out) == (1, "")
+    assert f"[{Code.TARGET_NOT_WRITABLE}]" in done.err
     assert str(tmp_path / "file") in done.err
     assert (tmp_path / "file").read_text() == "precious"
 

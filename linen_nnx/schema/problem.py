@@ -40,6 +40,7 @@ class Code(StrEnum):
     STEP_OUT_OF_RANGE = "step-out-of-range"
     TARGET_EXISTS = "target-exists"
     TARGET_INSIDE_SOURCE = "target-inside-source"
+    TARGET_NOT_WRITABLE = "target-not-writable"
     TWO_WRITERS = "two-writers"
     UNREAD_SOURCE = "unread-source"
     VALUE_DIFFERS = "value-differs"

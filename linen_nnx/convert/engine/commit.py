@@ -24,9 +24,29 @@ def target_problems(source: Path, target: Path, *, overwrite: bool) -> list[Prob
         problems.append(_overlap(target, f"a place inside the source {source}"))
     elif real_target in real_source.parents:
         problems.append(_overlap(target, f"a folder that holds the source {source}"))
+    elif target.exists() and not (target.is_dir() or target.is_file()):
+        problems.append(_in_the_way(target, target, "a device or pipe"))
     elif os.path.lexists(target) and not overwrite:
         problems.append(_exists(target))
-    return problems
+    return [*problems, *_above(target)]
+
+
+def _above(target: Path) -> Iterator[Problem]:
+    """What stands against making the folders above a target, and it in them."""
+    there = next(part for part in target.parents if os.path.lexists(part))
+    if not there.is_dir():
+        yield _in_the_way(target, there, "a file" if there.exists() else "a link that leads nowhere")
+    elif not os.access(there, os.W_OK | os.X_OK):
+        yield _in_the_way(target, there, "a folder that may not be written to")
+
+
+def _in_the_way(target: Path, at: Path, found: str) -> Problem:
+    return Problem(
+        code=Code.TARGET_NOT_WRITABLE,
+        expected=f"a place for a folder, to write {target}",
+        found=f"{at}, {found}",
+        hint="choose another target",
+    )
 
 
 def _exists(target: Path) -> Problem:

@@ -8,11 +8,12 @@ Early releases of orbax wrote none: the file `checkpoint` in an item is then the
 import re
 from pathlib import Path
 
+from linen_nnx.convert.store.not_found import not_a_checkpoint
 from linen_nnx.schema.errors import CheckpointError, StorageError
 from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.nnx import MODEL_PARAMS, OPTIMIZER_STATE
-from linen_nnx.schema.orbax_metadata import CHECKPOINT_METADATA_FILE, METADATA_FILE, OCDBT_MANIFEST
+from linen_nnx.schema.orbax_metadata import CHECKPOINT_METADATA_FILE, METADATA_FILE
 from linen_nnx.schema.path import ROOT, KeyPath
 from linen_nnx.schema.problem import Code
 
@@ -122,20 +123,49 @@ def locate(path: Path, step: int | None = None, item: str | None = None) -> Loca
     if is_legacy(path):
         return Location(item=path)
     if not path.is_dir():
-        raise _not_a_checkpoint(path, "a file" if path.exists() else "nothing")
+        raise not_a_checkpoint(path, temporary=False)
     if (path / METADATA_FILE).is_file():
         return Location(item=path)
     if _is_aggregate(path):
         return Location(item=path / _AGGREGATE)
-    if _items(path):
+    if _is_step(path, step, item):
         return _in_step(path, item, None)
     steps, base = _steps_below(path)
     if not steps:
-        raise _not_a_checkpoint(path, _what_lies_in(path))
+        raise not_a_checkpoint(path, any(_is_temporary(child.name) for child in path.iterdir()))
     chosen = _choose(base, steps, step)
     if chosen.is_file():
         return Location(item=chosen)
     return _in_step(chosen, item, path)
+
+
+def _is_step(path: Path, step: int | None, item: str | None) -> bool:
+    """Whether what lies in a folder are items. Raises `CheckpointError` where they may also be steps.
+
+    A step may itself be the item, so that it is its number alone which tells a run of such steps from a step
+    of many items; orbax's record of the items of a step decides.
+    """
+    names = {child.name for child in _items(path)}
+    if names and step not in (None, number := _step_number(path)) and _is_recorded(path):
+        raise CheckpointError.one(
+            Code.STEP_NOT_FOUND,
+            expected=f"a run folder, to take step {step} of",
+            found=f"{path}, " + ("a step without a number" if number is None else f"step {number} itself"),
+            hint="give the path of the run, or leave --step out",
+        )
+    if not names or _is_recorded(path) or item in names:
+        return bool(names)
+    steps = {child.name for found in _steps(path).values() for child in found}
+    if not steps or not (beside := sorted(names - steps)):
+        return not steps
+    if step is None:
+        raise CheckpointError.one(
+            Code.SEVERAL_ITEMS,
+            expected=f"a step with its items, or a run with its steps, in {path}",
+            found=f"both: the steps {', '.join(sorted(steps))} and the items {', '.join(beside)}",
+            hint="name a step with --step, or an item with --item",
+        )
+    return False
 
 
 def _in_step(step: Path, item: str | None, run: Path | None) -> Location:
@@ -149,7 +179,12 @@ def _in_step(step: Path, item: str | None, run: Path | None) -> Location:
     return Location(item=found, step=step, run=run)
 
 
-def _steps_below(path: Path) -> tuple[dict[int, Path], Path]:
+def _is_recorded(step: Path) -> bool:
+    """Whether orbax says that this is a step."""
+    return (step / CHECKPOINT_METADATA_FILE).is_file()
+
+
+def _steps_below(path: Path) -> tuple[dict[int, list[Path]], Path]:
     """The committed steps of a run; MaxText keeps them in `checkpoints/`."""
     for base in (path, path / "checkpoints"):
         if base.is_dir() and (steps := _steps(base)):
@@ -162,13 +197,14 @@ def _step_number(path: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def _steps(base: Path) -> dict[int, Path]:
-    numbered = {_step_number(child): child for child in base.iterdir()}
-    return {
-        number: child
-        for number, child in numbered.items()
-        if number is not None and not _is_temporary(child.name) and _holds_state(child)
-    }
+def _steps(base: Path) -> dict[int, list[Path]]:
+    """What is committed under each number: more than one where names differ in all but the number."""
+    found: dict[int, list[Path]] = {}
+    for child in sorted(base.iterdir()):
+        number = _step_number(child)
+        if number is not None and not _is_temporary(child.name) and _holds_state(child):
+            found.setdefault(number, []).append(child)
+    return found
 
 
 def _holds_state(step: Path) -> bool:
@@ -192,17 +228,24 @@ def _is_aggregate(folder: Path) -> bool:
     return not (folder / METADATA_FILE).is_file() and is_legacy(folder / _AGGREGATE)
 
 
-def _choose(base: Path, steps: dict[int, Path], step: int | None) -> Path:
-    if step is None:
-        return steps[max(steps)]
-    if step not in steps:
+def _choose(base: Path, steps: dict[int, list[Path]], step: int | None) -> Path:
+    number = max(steps) if step is None else step
+    if number not in steps:
         raise CheckpointError.one(
             Code.STEP_NOT_FOUND,
             expected=f"step {step} in {base}",
             found="steps " + ", ".join(map(str, sorted(steps))),
             hint="name one of these with --step",
         )
-    return steps[step]
+    chosen, *others = steps[number]
+    if others:
+        raise CheckpointError.one(
+            Code.SEVERAL_ITEMS,
+            expected=f"one step {number} in {base}",
+            found=", ".join(child.name for child in steps[number]),
+            hint="give the path of the one that is meant",
+        )
+    return chosen
 
 
 def _items(step: Path, *, or_itself: bool = False) -> list[Path]:
@@ -245,22 +288,3 @@ def _refuse_uncommitted(path: Path) -> None:
                 found=f"the temporary folder {part.name}",
                 hint="the save that made it did not finish; use an earlier step",
             )
-
-
-def _what_lies_in(path: Path) -> str:
-    names = sorted(child.name for child in path.iterdir())
-    if any(_is_temporary(name) for name in names):
-        return "only temporary folders of saves that did not finish"
-    if OCDBT_MANIFEST in names:
-        return f"array data without {METADATA_FILE}"
-    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-    return f"a folder with {shown}" if names else "an empty folder"
-
-
-def _not_a_checkpoint(path: Path, found: str) -> CheckpointError:
-    only_temporary = "temporary" in found
-    return CheckpointError.one(
-        Code.UNCOMMITTED if only_temporary else Code.NOT_A_CHECKPOINT,
-        expected=f"an orbax checkpoint (a run, step or item folder) at {path}",
-        found=found,
-    )

@@ -96,6 +96,7 @@ TARGETS = [
     ("link/new", Code.TARGET_INSIDE_SOURCE, "inside the source"),
     ("run/2/items/_METADATA", Code.TARGET_INSIDE_SOURCE, "inside the source"),
     (".", Code.TARGET_INSIDE_SOURCE, "a folder that holds the source"),
+    ("/", Code.TARGET_INSIDE_SOURCE, "a folder that holds the source"),
 ]
 
 

@@ -33,7 +33,7 @@ def target_problems(source: Path, target: Path, *, overwrite: bool) -> list[Prob
 
 def _above(target: Path) -> Iterator[Problem]:
     """What stands against making the folders above a target, and it in them."""
-    there = next(part for part in target.parents if os.path.lexists(part))
+    there = next(part for part in (*target.parents, target) if os.path.lexists(part))
     if not there.is_dir():
         yield _in_the_way(target, there, "a file" if there.exists() else "a link that leads nowhere")
     elif not os.access(there, os.W_OK | os.X_OK):

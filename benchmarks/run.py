@@ -63,6 +63,7 @@ ARMS = (
     Arm("stack by chunk, copy", False, ("--to", "nnx", "--scan-layers")),
     Arm("unstack by chunk, link", None, ("--to", "linen", "--no-scan-layers", "--transfer", "link")),
     Arm("unstack, decoded", True, ("--to", "nnx", "--no-scan-layers")),
+    Arm("unstack, decoded, fast codec", True, ("--to", "nnx", "--no-scan-layers", "--codec", "fast")),
     Arm("orbax restore, numpy stack, orbax save", False, slow=True),
     Arm("orbax restore, numpy unstack, orbax save", True, slow=True),
 )
@@ -214,8 +215,8 @@ def foretell(sources: dict[bool | None, Path], work: Path) -> dict[str, tuple[By
         if arm.slow or arm.name == BASE:
             continue
         empty(target)
-        run(arm.command(sources[arm.scanned], target), work / "log")
-        both[arm.name] = (foretold(sources[arm.scanned], arm.options), found_in(target))
+        cost = run(arm.command(sources[arm.scanned], target), work / "log")
+        both[arm.name] = (foretold(sources[arm.scanned], arm.options), found_in(target, cost.wall))
     empty(target)
     return both
 

@@ -76,6 +76,9 @@ def main() -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # Numpy's linear algebra, of which we use nothing, else begins with a thread a core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # A thread that digests or compresses needs the interpreter for microseconds, a thousand times a second;
+    # beside one that plans it would wait 5 ms for it each time.
+    sys.setswitchinterval(0.0002)
     mend()
     try:
         app()

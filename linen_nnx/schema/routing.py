@@ -83,6 +83,8 @@ class Execution(Model):
     """Data files left behind, because most of their bytes would be dead in the target."""
     peak_memory: int
     """Predicted resident bytes of the whole process."""
+    seconds: float
+    """Predicted wall time of the whole process, where the disk takes 2 GB/s: a slower one takes longer."""
 
 
 class Traffic(Model):

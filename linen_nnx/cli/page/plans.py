@@ -2,7 +2,7 @@
 
 from linen_nnx.cli.page.model import Fact, Page, Verdict
 from linen_nnx.cli.page.rows import dropped, losses, written
-from linen_nnx.cli.render.out import size
+from linen_nnx.cli.render.out import duration, size
 from linen_nnx.schema.routing import RoutedPlan
 
 
@@ -26,6 +26,7 @@ def of_plan(made: RoutedPlan) -> Page:
             f"{size(cost.decoded)} decoded",
         ),
         Fact(name="memory", text=f"at most {size(cost.peak_memory)}"),
+        Fact(name="time", text=f"about {duration(cost.seconds)} on a fast disk"),
     )
     return Page(
         title=f"plan: {made.source.layout.value} to {made.target.layout.value}",

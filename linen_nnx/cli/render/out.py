@@ -118,6 +118,14 @@ def size(nbytes: int) -> str:
     raise AssertionError
 
 
+def duration(seconds: float) -> str:
+    """A span of time for people."""
+    for limit, length, unit in ((120, 1, "s"), (7200, 60, "min")):
+        if seconds < limit:
+            return f"{seconds / length:.{int(seconds < 10)}f} {unit}"
+    return f"{seconds / 3600:.0f} h"
+
+
 @contextmanager
 def progress() -> "Iterator[Progress]":
     """A bar on stderr, if that is a terminal."""

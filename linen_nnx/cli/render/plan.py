@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
-from linen_nnx.cli.render.out import counted, drops, notes, say, size
+from linen_nnx.cli.render.out import counted, drops, duration, notes, say, size
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.ops import Cast, Concat, Copy, Fill, MoveAxis, Op, Split, Stack, Take
 from linen_nnx.schema.plan import Write
@@ -29,7 +29,7 @@ def plan(made: RoutedPlan) -> None:
 
 
 def execution(cost: Execution) -> None:
-    """Bytes by route, and memory."""
+    """Bytes by route, memory and time."""
     verb = "linked" if cost.effort.transfer is Transfer.LINK else "copied"
     print(
         f"stored bytes: {size(cost.referenced)} by reference, {size(cost.moved)} moved one by one; "
@@ -37,7 +37,7 @@ def execution(cost: Execution) -> None:
     )
     if cost.sparse_files:
         print(f"{cost.sparse_files} data files stay behind, being mostly of no use; their values are moved")
-    print(f"memory at most {size(cost.peak_memory)}")
+    print(f"memory at most {size(cost.peak_memory)}; about {duration(cost.seconds)} on a fast disk")
 
 
 def _nbytes(writes: Sequence[Write]) -> int:

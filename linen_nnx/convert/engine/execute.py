@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from linen_nnx.convert.engine.duration import START, seconds
 from linen_nnx.convert.engine.ocdbt_target import write_database
 from linen_nnx.convert.engine.plain_target import write_folders
 from linen_nnx.convert.engine.progress import Progress
@@ -70,7 +71,9 @@ def execution(plan: Plan, parts: Sequence[Part], items: Items, effort: Effort) -
         return sum(write.nbytes for write in said if write.carriage is carriage)
 
     decoded = [w.write.value for w, _ in writes if w.route is Route.DECODE]
-    held = [peak(work_of(part.settled.writes, items, effort), effort) for part in parts]
+    works = [work_of(part.settled.writes, items, effort) for part in parts]
+    held = [peak(work, effort) for work in works]
+    took = [seconds(part.settled, work, effort) for part, work in zip(parts, works, strict=True)]
     return Execution(
         effort=effort,
         writes=tuple(said),
@@ -81,6 +84,7 @@ def execution(plan: Plan, parts: Sequence[Part], items: Items, effort: Effort) -
         file_bytes=sum(files.values()),
         sparse_files=sum(part.settled.sparse for part in parts),
         peak_memory=_START + _LEAF * len(writes) + max(held, default=0),
+        seconds=round(START + sum(took), 3),
     )
 
 

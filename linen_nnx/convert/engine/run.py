@@ -73,6 +73,14 @@ def peak(work: Work, effort: Effort) -> int:
     return work.cache + max(sum(costs[at] for at in wave[:threads]) for threads, wave in found)
 
 
+def threads_of(work: Work, effort: Effort) -> float:
+    """How many threads will work at once, on average over the bytes that are made; at least one."""
+    costs, made = [unit.cost for unit in work.units], [unit.nbytes for unit in work.units]
+    found = waves(costs, effort.memory - work.cache, workers_of(effort))
+    spent = sum(sum(made[at] for at in wave) / min(threads, len(wave)) for threads, wave in found)
+    return max(1.0, sum(made) / spent) if spent else 1.0
+
+
 def run(work: Work, sink: Sink, effort: Effort, advance: Callable[[int], None]) -> Traffic:
     """Run all units whose keys are not stored yet. Raises `OSError`, `ValueError`, `ConversionError`."""
     units = work.units

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import BaseModel
+from typer.main import get_command
 
 from linen_nnx import (
     Aux,
@@ -47,6 +48,7 @@ from linen_nnx import (
     seal,
 )
 from linen_nnx.cli import main as command_line
+from linen_nnx.cli.main import app
 from linen_nnx.cli.options import nbytes
 from linen_nnx.cli.schema import Document
 from linen_nnx.convert import converting
@@ -1026,6 +1028,19 @@ def test_the_readme_names_only_commands_and_options_that_exist(run: Run) -> None
         known = run(command, "--help").out
         for option in (word.partition("=")[0] for word in words if word.startswith("--")):
             assert re.search(rf"{re.escape(option)}\b", known), line
+
+
+PAGE = README.parent / "docs" / "commands.md"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_page_of_commands_has_each_option_of_a_command_and_no_other(command: str) -> None:
+    sections = re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    own = [text for text in sections if command in re.findall(r"\w+", text.partition("\n")[0])]
+    named = set(re.findall(r"^\| (.+?) \|", "".join(own).replace("\\|", "/"), re.MULTILINE))
+    params = get_command(app).commands[command].params  # type: ignore[attr-defined]
+    known = {name for one in params for name in (*one.opts, *one.secondary_opts) if name.startswith("--")}
+    assert set(re.findall(r"`(--[a-z-]+)", "".join(named))) == known - {"--help"}
 
 
 @pytest.mark.parametrize("command", ["inspect", "plan"])

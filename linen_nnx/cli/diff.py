@@ -27,7 +27,7 @@ def run(
     rtol: Annotated[
         float, typer.Option("--rtol", min=0, help="Tolerance, times the larger of the two magnitudes.")
     ] = 0.0,
-    layer_axis: opt.Axis = None,
+    layer_axis: opt.KnownAxis = None,
     workers: opt.Workers = None,
     memory: opt.Memory = "2GiB",
     step: opt.Step = None,

@@ -4,17 +4,19 @@ from typing import Annotated
 
 import typer
 
-from linen_nnx.cli.options import Axis, Fingerprint, Item, Json, Source, Step
+from linen_nnx.cli.options import Fingerprint, Item, Json, KnownAxis, Source, Step
 
 NAME = "inspect"
 
 
 def run(
     path: Source,
-    depth: Annotated[int | None, typer.Option("--depth", min=1, help="How deep to show the tree.")] = None,
+    depth: Annotated[
+        int | None, typer.Option("--depth", min=1, help="How deep to show the tree. [default: 3]")
+    ] = None,
     flat: Annotated[bool, typer.Option("--flat", help="Every entry on a line of its own.")] = False,
     fingerprint: Fingerprint = False,
-    layer_axis: Axis = None,
+    layer_axis: KnownAxis = None,
     step: Step = None,
     item: Item = None,
     as_json: Json = False,

@@ -48,6 +48,10 @@ Axis = Annotated[
         "--layer-axis", min=0, help="The axis of stacked parameters. [default: the source's, else 1]"
     ),
 ]
+KnownAxis = Annotated[
+    int | None,
+    typer.Option("--layer-axis", min=0, help="The axis of stacked parameters, where shapes do not prove it."),
+]
 Cycle = Annotated[
     int | None,
     typer.Option(
@@ -67,6 +71,8 @@ LeavesOption = Annotated[
     Leaves | None,
     typer.Option(
         "--leaves",
+        # `mixed` is a form that a state may have and keep, and none to choose.
+        metavar="<wrapped|bare|model-wrapped>",
         help="NNX leaves: under `value` (nnx.State), bare (to_pure_dict), or the model's alone. "
         "[default: the template's, else wrapped]",
     ),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from linen_nnx.cli.options import Axis, Item, Json, KeptFingerprint, Source, Step, Workers
+from linen_nnx.cli.options import Item, Json, KeptFingerprint, KnownAxis, Source, Step, Workers
 
 NAME = "seal"
 
@@ -15,7 +15,7 @@ def run(
         bool, typer.Option("--overwrite", help="Take digests anew where a receipt stands already.")
     ] = False,
     fingerprint: KeptFingerprint = None,
-    layer_axis: Axis = None,
+    layer_axis: KnownAxis = None,
     workers: Workers = None,
     step: Step = None,
     item: Item = None,

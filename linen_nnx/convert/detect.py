@@ -129,7 +129,8 @@ def _maxtext_signs(inventory: Inventory) -> list[str]:
     nested = LAYERS in names or any(name.startswith(NESTED_DENSE) for name in names)
     if nested and (path := _first(inventory, _is_nested_layer)):
         signs.append(f"layers are keyed by number, as at {path}")
-    if path := _first(inventory, _is_stream):
+    streams = any(name.endswith("_rngs") for name in names)
+    if streams and (path := _first(inventory, _is_stream)):
         signs.append(f"streams of random numbers stand among the parameters, as at {path}")
     if any(name.startswith(MOE_OUTSIDE) for name in names):
         signs.append(f"layers outside of a pipeline are called {MOE_OUTSIDE}")

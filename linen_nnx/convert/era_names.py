@@ -51,8 +51,8 @@ def old_names(paths: Iterable[KeyPath]) -> tuple[OldName, ...]:
 
 def linens_own(variables: Iterable[Variable]) -> tuple[OldName, ...]:
     """The names that a Linen state of these variables has, where no earlier form of it is known."""
-    outside = any(_is_moe(key, _TODAYS_MOE) for v in variables for key in v.slot.path.keys[:_HEAD])
-    return (OldName.PIPELINE_MOE,) if outside else ()
+    heads = frozenset[Key]().union(*[v.slot.path.keys[:_HEAD] for v in variables])
+    return (OldName.PIPELINE_MOE,) if any(_is_moe(key, _TODAYS_MOE) for key in heads) else ()
 
 
 def renewed(state: TrainState, names: Sequence[OldName]) -> TrainState:

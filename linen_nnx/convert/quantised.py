@@ -29,7 +29,7 @@ def quantised(paths: Iterable[KeyPath]) -> dict[Maker, list[KeyPath]]:
     """The quantised weights among `paths`, by what made them."""
     found: dict[Maker, list[KeyPath]] = {}
     for path in paths:
-        if len(path) and path[-1] == QVALUE:
+        if QVALUE in path and path[-1] == QVALUE:
             found.setdefault(Maker.AQT if FROZEN in path else Maker.QWIX, []).append(path)
     return found
 

@@ -4,12 +4,13 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
+from itertools import pairwise
 
 from pydantic import field_validator, model_validator
 
 from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.model import Model, value
-from linen_nnx.schema.path import ROOT, Key, KeyPath, Natural, naturally
+from linen_nnx.schema.path import Key, KeyPath, Rank, naturally
 
 
 @value
@@ -41,28 +42,15 @@ class Inventory(Model):
 
     @model_validator(mode="after")
     def _each_path_once(self) -> "Inventory":
-        leaves = {entry.path for entry in self.entries}
-        if len(leaves) != len(self.entries):
-            twice = [str(path) for path, times in Counter(e.path for e in self.entries).items() if times > 1]
+        paths = [entry.path for entry in self.entries]
+        if len(set(paths)) != len(paths):
+            twice = [str(path) for path, times in Counter(paths).items() if times > 1]
             raise ValueError(f"paths stand more than once: {', '.join(twice)}")
-        if both := sorted(map(str, leaves & self.inner.keys())):
-            raise ValueError(f"paths are leaf and subtree at once: {', '.join(both)}")
+        # In natural order what is below a path comes right behind it.
+        both = [one for one, after in pairwise(paths) if len(one) < len(after) and after.startswith(one)]
+        if both:
+            raise ValueError(f"paths are leaf and subtree at once: {', '.join(sorted(map(str, both)))}")
         return self
-
-    @cached_property
-    def inner(self) -> dict[KeyPath, None]:
-        """Every path that has something below it, in the order of the entries, the outer before the inner."""
-        if not any(len(entry.path) for entry in self.entries):
-            return {}
-        inner: dict[KeyPath, None] = {ROOT: None}
-        for entry in self.entries:
-            above, new = entry.path.parent, []
-            # Stops climbing where another leaf has been before.
-            while above not in inner:
-                new.append(above)
-                above = above.parent
-            inner.update(dict.fromkeys(reversed(new)))
-        return inner
 
     @cached_property
     def by_path(self) -> dict[KeyPath, Value]:
@@ -72,32 +60,24 @@ class Inventory(Model):
     def below(self, prefix: KeyPath) -> tuple[Entry, ...]:
         """The entries under `prefix`, their paths relative to it (a leaf at `prefix` has the root path)."""
         depth = len(prefix)
-        return tuple(
-            [
-                Entry(path=entry.path[depth:], value=entry.value)
-                for entry in self._span(prefix)
-                if entry.path.startswith(prefix)
-            ]
-        )
+        if not depth:
+            return self.entries
+        return tuple([Entry(path=entry.path[depth:], value=entry.value) for entry in self.under(prefix)])
 
-    def count_below(self, prefix: KeyPath) -> int:
-        """How many entries stand under `prefix`."""
-        return sum(entry.path.startswith(prefix) for entry in self._span(prefix))
+    def under(self, prefix: KeyPath) -> tuple[Entry, ...]:
+        """The entries under `prefix` as they are; in natural order they stand together."""
+        depth, wanted = len(prefix), prefix.rank()
 
-    def _span(self, prefix: KeyPath) -> tuple[Entry, ...]:
-        """Entries in natural order that all those below `prefix` are among."""
-        depth, natural = len(prefix), prefix.natural()
+        def head(entry: Entry) -> tuple[Rank, ...]:
+            return entry.path[:depth].rank()
 
-        def head(entry: Entry) -> tuple[Natural, ...]:
-            return entry.path.natural()[:depth]
-
-        first = bisect_left(self.entries, natural, key=head)
-        return self.entries[first : bisect_right(self.entries, natural, lo=first, key=head)]
+        first = bisect_left(self.entries, wanted, key=head)
+        return self.entries[first : bisect_right(self.entries, wanted, lo=first, key=head)]
 
     @cached_property
     def keys(self) -> frozenset[Key]:
         """Every key that stands in a path."""
-        return frozenset().union(*(entry.path for entry in self.entries))
+        return frozenset().union(*[entry.path for entry in self.entries])
 
     @cached_property
     def top(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.model import Model
 from linen_nnx.schema.path import ROOT, DictKey, KeyPath
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.wire import WireState, Wrapped, joined, leaf_at, step_problems, unnamed, wrapped_below
+from linen_nnx.schema.wire import WireState, Wrapped, bare_paths, joined, leaf_at, step_problems, unnamed
 
 PARAMS = ROOT / "params"
 OPT_STATE = ROOT / "opt_state"
@@ -81,12 +81,13 @@ class LinenTrainState(WireState):
     @classmethod
     def read(cls, inventory: Inventory, wrapped: Wrapped | None = None) -> Self:
         """Sort the entries into the fields."""
-        entries = inventory.below(PARAMS)
-        names = tuple(dict.fromkeys(entry.path.names[0] for entry in entries if len(entry.path)))
+        under = inventory.under(PARAMS)
+        names = dict.fromkeys([entry.path[1].name for entry in under if len(entry.path) > 1])
         nested = "params" in names
         if nested:
             collections = [LinenCollection(name=n, entries=inventory.below(PARAMS / n)) for n in names]
         else:
+            entries = inventory.below(PARAMS)
             collections = [LinenCollection(name="params", entries=entries)] if entries else []
         for name in FIELD_COLLECTIONS:
             found = inventory.below(ROOT / name)
@@ -96,20 +97,18 @@ class LinenTrainState(WireState):
         below += [(n, e) for n in FIELD_COLLECTIONS if _is_unset(e := inventory.below(ROOT / n))]
         state = cls(
             step=leaf_at(inventory, STEP),
-            nested_params=nested or not entries,
+            nested_params=nested or not under,
             collections=tuple(collections),
             opt_state=inventory.below(OPT_STATE),
             fields=tuple(LinenField(name=name, entries=found) for name, found in below if found),
         )
-        return state.model_copy(update={"boxed": tuple(state._boxes(wrapped))})
+        return state.model_copy(update={"boxed": tuple(state._boxes(inventory, wrapped))})
 
-    def _boxes(self, wrapped: Wrapped | None) -> list[KeyPath]:
+    def _boxes(self, inventory: Inventory, wrapped: Wrapped | None) -> list[KeyPath]:
         """Moments are boxed where parameters are; without boxes `value` is a name like any other."""
-        parts = [(self.base_of(c), c.entries) for c in self.collections]
-        found = _ends_of(parts, wrapped)
+        found = _bare(inventory, [self.base_of(collection) for collection in self.collections], wrapped)
         if found or wrapped:
-            others = [(OPT_STATE, self.opt_state), *((ROOT / f.name, f.entries) for f in self.fields)]
-            found += _ends_of(others, wrapped)
+            found += _bare(inventory, [OPT_STATE, *(ROOT / field.name for field in self.fields)], wrapped)
         return sorted(found, key=KeyPath.natural)
 
     def base_of(self, collection: LinenCollection) -> KeyPath:
@@ -164,6 +163,6 @@ class LinenTrainState(WireState):
             )
 
 
-def _ends_of(parts: Sequence[tuple[KeyPath, tuple[Entry, ...]]], wrapped: Wrapped | None) -> list[KeyPath]:
+def _bare(inventory: Inventory, bases: Sequence[KeyPath], wrapped: Wrapped | None) -> list[KeyPath]:
     """The leaves in a box, by their paths without its key."""
-    return [base + path[:-1] for base, entries in parts for path in wrapped_below(base, entries, wrapped)]
+    return [path for base in bases for path in bare_paths(inventory, base, wrapped) if path is not None]

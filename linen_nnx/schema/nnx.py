@@ -20,17 +20,17 @@ from typing import ClassVar, Literal, Self
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.layout import Leaves
-from linen_nnx.schema.path import ROOT, DictKey, KeyPath, SequenceKey
+from linen_nnx.schema.path import ROOT, DictKey, Key, KeyPath, SequenceKey
 from linen_nnx.schema.problem import Code, Problem
 from linen_nnx.schema.wire import (
     VALUE,
     WireState,
     Wrapped,
+    bare_paths,
     joined,
     leaf_at,
     step_problems,
     unnamed,
-    wrapped_below,
 )
 
 BASE = DictKey("base")
@@ -159,7 +159,8 @@ class NnxShaped(WireState):
         """
         if self.leaves is Leaves.MODEL_WRAPPED and not any(map(_is_digit_chain, self.opt_state)):
             return
-        positions = {k for entry in self.opt_state for k in entry.path if isinstance(k, SequenceKey)}
+        keys = frozenset[Key]().union(*[entry.path for entry in self.opt_state])
+        positions = {key for key in keys if isinstance(key, SequenceKey)}
         for entry in self.opt_state if positions else ():
             if not positions.isdisjoint(entry.path):
                 yield Problem(
@@ -205,25 +206,21 @@ class ParamsState(NnxShaped):
 class _Part:
     """What stands below one root: without wrappers, and which leaves stood in one."""
 
-    root: KeyPath
     bare: tuple[Entry, ...]
+    ends: list[KeyPath]
+    """The wrapped leaves, by where they stand without their wrapper."""
     signs: list[bool]
 
     @classmethod
     def below(cls, inventory: Inventory, root: KeyPath | None, wrapped: Wrapped | None) -> "_Part":
-        entries = () if root is None else inventory.below(root)
-        found = wrapped_below(root or ROOT, entries, wrapped)
-        signs = [entry.path in found for entry in entries]
-        bare = tuple(
-            Entry(path=e.path[:-1], value=e.value) if sign else e
-            for e, sign in zip(entries, signs, strict=True)
-        )
-        return cls(root or ROOT, bare, signs)
-
-    @property
-    def ends(self) -> list[KeyPath]:
-        """The wrapped leaves, by where they stand without their wrapper."""
-        return [self.root + e.path for e, sign in zip(self.bare, self.signs, strict=True) if sign]
+        if root is None:
+            return cls((), [], [])
+        depth, ends = len(root), bare_paths(inventory, root, wrapped)
+        bare = [
+            Entry(path=(entry.path if end is None else end)[depth:], value=entry.value)
+            for entry, end in zip(inventory.under(root), ends, strict=True)
+        ]
+        return cls(tuple(bare), [end for end in ends if end is not None], [end is not None for end in ends])
 
 
 def _ended(entry: Entry, wrapped: bool) -> Entry:

@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 Natural = tuple[tuple[int, int, str], ...]
 """A sort key in which numbers inside of names count as numbers."""
+Rank = tuple[Natural, str]
+"""The same, and no two keys have one: below a field is something else than below a dict key of its name."""
 
 _SPLIT = re.compile(r"((?:[^/\\]|\\.)*)(?:/|$)")
 _UNESCAPE = re.compile(r"\\(.)")
@@ -64,6 +66,11 @@ class _Key:
     text: str = field(init=False, repr=False)
     """As it stands in the text form of a path."""
     natural: Natural = field(init=False, repr=False)
+
+    @property
+    def rank(self) -> Rank:
+        """Its place among other keys, natural and strict."""
+        return self.natural, self.text
 
     @classmethod
     def _made(cls, name: str, text: str, natural: Natural) -> Self:
@@ -185,6 +192,10 @@ class KeyPath(tuple[Key, ...]):
         """A sort key in which `layers_2` comes before `layers_10`."""
         return tuple([key.natural for key in self])
 
+    def rank(self) -> tuple[Rank, ...]:
+        """The same, and strict: what stands below one path stands together."""
+        return tuple([key.rank for key in self])
+
     @property
     def with_digits(self) -> "KeyPath":
         """Sequence positions as dict keys of digits, as NNX writes them."""
@@ -245,7 +256,8 @@ _ALL_BUT_LAST = slice(-1)
 def naturally(items: Iterable[T], path_of: Callable[[T], KeyPath]) -> list[T]:
     """`items` sorted by `natural` of their paths. Each key is ranked once, then ranks are compared."""
     known = list(items)
-    keys = frozenset[Key]().union(*map(path_of, known))
-    order = {natural: rank for rank, natural in enumerate(sorted({key.natural for key in keys}))}
-    rank = {key: order[key.natural] for key in keys}.__getitem__
-    return sorted(known, key=lambda item: [*map(rank, path_of(item))])
+    paths = list(map(path_of, known))
+    order = sorted(frozenset[Key]().union(*paths), key=lambda key: key.rank)
+    place = {key: number for number, key in enumerate(order)}.__getitem__
+    ranks = [[*map(place, path)] for path in paths]
+    return [known[at] for at in sorted(range(len(known)), key=ranks.__getitem__)]

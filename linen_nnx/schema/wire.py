@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
 from typing import Self
 
 from linen_nnx.schema.array import ArrayValue, Value
@@ -116,36 +115,48 @@ def _no_step(inventory: Inventory, step: KeyPath | None) -> list[Problem]:
 
 def broken_lists(inventory: Inventory) -> list[Problem]:
     """A problem for each list that skips a position (an empty one is None), or that has names as well."""
-    if not any(isinstance(key, SequenceKey) for key in inventory.keys):
-        return []
-    lists: dict[KeyPath, set[int]] = {}
-    names: dict[KeyPath, KeyPath] = {}
-    places = [*inventory.inner, *(entry.path for entry in inventory.entries)]
-    for path in places:
-        if len(path) and isinstance(key := path[-1], SequenceKey):
-            lists.setdefault(path.parent, set()).add(key.index)
-    depths = {len(path) + 1 for path in lists}
-    for path in places:
-        if len(path) in depths and path.parent in lists and not isinstance(path[-1], SequenceKey):
-            names[path.parent] = path
     problems = []
-    for path, positions in lists.items():
+    for path, positions in _lists(inventory).items():
         expected = f"positions 0 to {max(positions)} of a list, and nothing else"
         missing = [path / index for index in range(max(positions)) if index not in positions]
         problems += [
             Problem(code=Code.MISSING_ENTRY, path=at, expected=expected, found="nothing") for at in missing
         ]
-        if path in names:
-            problems.append(
-                Problem(code=Code.WRONG_KIND, path=names[path], expected=expected, found="a name")
-            )
+        if (name := _name_in(inventory, path)) is not None:
+            problems.append(Problem(code=Code.WRONG_KIND, path=name, expected=expected, found="a name"))
     return problems
+
+
+def _lists(inventory: Inventory) -> dict[KeyPath, set[int]]:
+    """The positions of each list; those that hold more than leaves come first."""
+    found = {key: key.index for key in inventory.keys if isinstance(key, SequenceKey)}
+    of_trees: dict[KeyPath, set[int]] = {}
+    of_leaves: dict[KeyPath, set[int]] = {}
+    for entry in inventory.entries if found else ():
+        path = entry.path
+        if found.keys().isdisjoint(path):
+            continue
+        for depth, key in enumerate(path, 1):
+            if key in found:
+                lists = of_leaves if depth == len(path) else of_trees
+                lists.setdefault(path[: depth - 1], set()).add(found[key])
+    return {
+        path: of_trees.get(path, set()) | of_leaves.get(path, set()) for path in {**of_trees, **of_leaves}
+    }
+
+
+def _name_in(inventory: Inventory, path: KeyPath) -> KeyPath | None:
+    """A place in a list that is no position of it: the last leaf, or the last tree."""
+    depth = len(path)
+    named = [e.path for e in inventory.under(path) if not isinstance(e.path[depth], SequenceKey)]
+    leaves = [one for one in named if len(one) == depth + 1]
+    return next((one[: depth + 1] for one in reversed(leaves or named)), None)
 
 
 def unknown_entries(inventory: Inventory, known: Sequence[KeyPath]) -> list[Problem]:
     """A problem for each subtree that stands under none of the `known` prefixes."""
     apart = [path for path in set(known) if not any(path[:depth] in known for depth in range(len(path)))]
-    if sum(map(inventory.count_below, apart)) == len(inventory.entries):
+    if sum(len(inventory.under(path)) for path in apart) == len(inventory.entries):
         return []
     found: dict[KeyPath, tuple[Entry, int]] = {}
     for entry in inventory.entries:
@@ -179,27 +190,30 @@ def leaf_at(inventory: Inventory, path: KeyPath) -> ArrayValue | None:
     return value if isinstance(value, ArrayValue) else None
 
 
-def wrapped_below(base: KeyPath, entries: Sequence[Entry], wrapped: Wrapped | None) -> set[KeyPath]:
-    """Those of the entries below `base` that are `wrapped`; where that is not on record, by their looks."""
-    if wrapped is None:
-        return wrapped_paths(entries)
-    return {entry.path for entry in entries if base + entry.path in wrapped}
+def bare_paths(inventory: Inventory, root: KeyPath, wrapped: Wrapped | None) -> list[KeyPath | None]:
+    """For each entry under `root` its path without a wrapper's `value`, or None where it has none.
 
-
-def wrapped_paths(entries: Sequence[Entry]) -> set[KeyPath]:
-    """The paths that end in a wrapper's `value`: a last key of exactly that name, without siblings.
-
-    A variable may be *named* `value`, or `cached_value`. The entries are in an inventory's order, in which
-    all that stands below one place stands together.
+    Which are `wrapped` may be on record. Else looks decide: a last key of exactly that name, without
+    siblings. A variable may be *named* `value`, or `cached_value`.
     """
-    wrapped = set()
-    before: KeyPath | None = None
-    for entry, after in zip_longest(entries, entries[1:]):
-        path = entry.path
-        if len(path) >= 2 and path[-1].name == VALUE:
-            depth, wrapper = len(path) - 1, path.parent
-            alone = after is None or after.path[:depth] != wrapper
-            if alone and (before is None or before[:depth] != wrapper):
-                wrapped.add(path)
-        before = path
-    return wrapped
+    paths = [entry.path for entry in inventory.under(root)]
+    if wrapped is not None:
+        return [path.parent if path in wrapped else None for path in paths]
+    if not any(key.name == VALUE for key in inventory.keys):
+        return [None] * len(paths)
+    parents = [path.parent for path in paths]
+    bare: list[KeyPath | None] = []
+    for path, parent, before, after in zip(
+        paths, parents, [ROOT, *parents], [*parents[1:], ROOT], strict=False
+    ):
+        is_value = len(path) >= len(root) + 2 and path[-1].name == VALUE
+        bare.append(parent if is_value and not _has_siblings(parent, before, after) else None)
+    return bare
+
+
+def _has_siblings(parent: KeyPath, before: KeyPath, after: KeyPath) -> bool:
+    """Whether one of the neighbours stands below `parent` too: all below one place stands together."""
+    if parent in (before, after):
+        return True
+    deeper = max(len(before), len(after)) > len(parent)
+    return deeper and (before.startswith(parent) or after.startswith(parent))

@@ -15,11 +15,11 @@ from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.ir import PARAMS, OptimizerLeaf
 from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.ops import Origin
-from linen_nnx.schema.path import DictKey, KeyPath
+from linen_nnx.schema.path import ROOT, DictKey, KeyPath
 from linen_nnx.schema.problem import Code
 from linen_nnx.schema.spec import Kind, Sharding, Spec, SpecLeaf, SpecModule, SpecOptimizerLeaf
 from linen_nnx.schema.tree import inventory_of, value_of
-from linen_nnx.schema.wire import wrapped_paths
+from linen_nnx.schema.wire import bare_paths
 
 
 def spec_of_live(subject: Any, optimizer: Any = None) -> Spec:
@@ -199,10 +199,9 @@ def _modules(model: Any) -> Iterator[SpecModule]:
 def _optimizer_leaves(optimizer: Any, leaves: list[SpecLeaf]) -> Iterator[SpecOptimizerLeaf]:
     """Every leaf and every empty of `opt_state`, each moment with its variable."""
     found = inventory_of(optimizer.opt_state)
-    wrapped = wrapped_paths(found.entries)
     entries = Inventory.of(
-        Entry(path=e.path[:-1] if e.path in wrapped else e.path, value=_empty_as_none(e))
-        for e in found.entries
+        Entry(path=e.path if bare is None else bare, value=_empty_as_none(e))
+        for e, bare in zip(found.entries, bare_paths(found, ROOT, None), strict=True)
     ).entries
     collections: dict[KeyPath, str] = {leaf.path: leaf.collection for leaf in leaves}
     shardings = dict(_opt_shardings(optimizer))

@@ -1,6 +1,6 @@
 """What all layouts share on the way up: leaves that copy their source, optimizer entries in place."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from linen_nnx.convert.mirrors import Chains, Placed, place
 from linen_nnx.schema.array import Value
@@ -23,23 +23,25 @@ def lift_variables(
 ) -> tuple[Variable, ...]:
     """One variable an entry."""
     return tuple(
-        Variable(
-            slot=Slot(collection=collection, path=entry.path),
-            leaf=copied(entry.value, where(entry.path), origin),
-        )
-        for entry in entries
+        [
+            Variable(
+                slot=Slot(collection=collection, path=entry.path),
+                leaf=copied(entry.value, where(entry.path), origin),
+            )
+            for entry in entries
+        ]
     )
 
 
 def lift_optimizer(
     opt_state: Sequence[Entry],
-    collections: Mapping[str, Sequence[Entry]],
+    variables: Sequence[Variable],
     where: Where,
     origin: Origin,
     chains: Chains = Chains.DIGITS,
 ) -> tuple[OptimizerLeaf, ...]:
-    """Canonical optimizer leaves; each moment knows its variable."""
-    return tuple(_lifted(placed, where, origin) for placed in place(opt_state, collections, chains))
+    """Canonical optimizer leaves; each moment knows its variable, of which it has the very slot."""
+    return tuple([_lifted(placed, where, origin) for placed in place(opt_state, variables, chains)])
 
 
 def _lifted(placed: Placed, where: Where, origin: Origin) -> OptimizerLeaf:

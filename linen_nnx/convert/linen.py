@@ -29,13 +29,12 @@ from linen_nnx.schema.wire import VALUE, joined
 
 def lift_linen(state: LinenTrainState, origin: Origin = Origin.SOURCE) -> TrainState:
     """To the intermediate representation. Boxes are opened: their key `value` is no part of a path."""
-    model = {c.name: _unboxed(state, state.base_of(c), c.entries) for c in state.collections}
     variables = tuple(
         variable
         for collection in state.collections
         for variable in lift_variables(
             collection.name,
-            model[collection.name],
+            _unboxed(state, state.base_of(collection), collection.entries),
             _on_disk(state.base_of(collection), collection.entries),
             origin,
         )
@@ -46,24 +45,24 @@ def lift_linen(state: LinenTrainState, origin: Origin = Origin.SOURCE) -> TrainS
         optimizer=(
             *lift_optimizer(
                 _unboxed(state, OPT_STATE, state.opt_state),
-                model,
+                variables,
                 _on_disk(OPT_STATE, state.opt_state),
                 origin,
                 Chains.LISTS,
             ),
-            *_lift_fields(state, model, origin),
+            *_lift_fields(state, variables, origin),
         ),
         groups=recognise(variables),
     )
 
 
 def _lift_fields(
-    state: LinenTrainState, model: dict[str, tuple[Entry, ...]], origin: Origin
+    state: LinenTrainState, variables: tuple[Variable, ...], origin: Origin
 ) -> Iterator[OptimizerLeaf]:
     """Fields of a subclass, each marked by an attribute key; averages mirror the parameters."""
     entries = tuple(entry for field in state.fields for entry in joined(ROOT / field.name, field.entries))
     for leaf in lift_optimizer(
-        _unboxed(state, ROOT, entries), model, _on_disk(ROOT, entries), origin, Chains.LISTS
+        _unboxed(state, ROOT, entries), variables, _on_disk(ROOT, entries), origin, Chains.LISTS
     ):
         mark = AttributeKey(leaf.at.names[0])
         yield replace(leaf, at=KeyPath((mark, *leaf.at[1:])))

@@ -19,11 +19,11 @@ def lift_maxtext(
     state: MaxtextTrainState, routes: Mapping[KeyPath, str], origin: Origin = Origin.SOURCE
 ) -> TrainState:
     """To the intermediate representation."""
-    optimizer = lift_optimizer(state.opt_state, {PARAMS: state.params}, OPT_STATE.__add__, origin)
+    weights = lift_variables(PARAMS, state.params, PARAMS_BASE.__add__, origin)
+    optimizer = lift_optimizer(state.opt_state, weights, OPT_STATE.__add__, origin)
     strays = {} if state.aux else _strays(state, optimizer)
     params = tuple(
-        v if v.slot.path not in strays else _in_collection(v, strays[v.slot.path])
-        for v in lift_variables(PARAMS, state.params, PARAMS_BASE.__add__, origin)
+        v if v.slot.path not in strays else _in_collection(v, strays[v.slot.path]) for v in weights
     )
     kinds = classify_aux(state.aux, routes)
     aux = tuple(

@@ -43,15 +43,13 @@ def lift_nnx(
 ) -> tuple[TrainState, tuple[Note, ...]]:
     """To the intermediate representation; `routes` name collections that earlier metadata knows."""
     whole, roots = "model", state.roots
-    optimizer = lift_optimizer(
-        state.opt_state, {whole: state.model}, _on_disk(inventory, roots.opt_state), origin
-    )
+    model = lift_variables(whole, state.model, _on_disk(inventory, roots.model), origin)
+    optimizer = lift_optimizer(state.opt_state, model, _on_disk(inventory, roots.opt_state), origin)
     trained = {item.mirrors.path for item in optimizer if item.mirrors is not None}
     classified = classify(state.model, trained, routes)
     collections = classified.collections
     variables = tuple(
-        Variable(slot=_slot(state, collections[v.slot.path], v.slot.path), leaf=v.leaf)
-        for v in lift_variables(whole, state.model, _on_disk(inventory, roots.model), origin)
+        Variable(slot=_slot(state, collections[v.slot.path], v.slot.path), leaf=v.leaf) for v in model
     )
     reference = lift_variables(REFERENCE, state.reference, _on_disk(inventory, roots.reference), origin)
     step = None

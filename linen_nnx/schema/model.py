@@ -31,7 +31,7 @@ def value(cls: type[T]) -> type[T]:
     made: Callable[[type[T]], type[T]] = dataclass(frozen=True, slots=True, kw_only=True)
     record = made(cls)
     record.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
-    record.__init__ = _init_by_slots(record)  # type: ignore[misc]
+    record.__init__ = _init_by_slots(record)  # type: ignore[method-assign]
     return record
 
 

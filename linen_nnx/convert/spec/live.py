@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from linen_nnx.convert.lifting import lift_optimizer
+from linen_nnx.convert.lifting import lift_optimizer, lift_variables
 from linen_nnx.convert.mirrors import Chains
 from linen_nnx.schema.array import ArrayValue, Empty, EmptyValue
 from linen_nnx.schema.errors import SpecError
@@ -206,7 +206,8 @@ def _optimizer_leaves(optimizer: Any, leaves: list[SpecLeaf]) -> Iterator[SpecOp
     collections: dict[KeyPath, str] = {leaf.path: leaf.collection for leaf in leaves}
     shardings = dict(_opt_shardings(optimizer))
     model = [Entry(path=leaf.path, value=ArrayValue(spec=leaf.spec)) for leaf in leaves]
-    for item in lift_optimizer(entries, {"": model}, lambda path: path, Origin.SOURCE, Chains.LISTS):
+    variables = lift_variables("", model, lambda path: path, Origin.SOURCE)
+    for item in lift_optimizer(entries, variables, lambda path: path, Origin.SOURCE, Chains.LISTS):
         slot = item.mirrors
         if slot is not None:
             slot = replace(slot, collection=collections.get(slot.path, PARAMS))

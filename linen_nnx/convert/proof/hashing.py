@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
@@ -62,14 +62,19 @@ def digests(
     workers: int | None = None,
     stop: threading.Event | None = None,
     progress: Progress | None = None,
+    wanted: Callable[[Region], bool] = lambda _: True,
 ) -> dict[Region, str | Short]:
-    """The digest of each region; ends early on `stop`. Holds a window a thread. Raises `StorageError`."""
+    """The digest of each region that is `wanted` when its turn comes; ends early on `stop`.
+
+    Holds a window a thread. Raises `StorageError`.
+    """
     buffers = Buffers()
     if progress is not None:
         progress.start(sum(region.length for region in set(regions)))
 
     def work(batch: list[Region]) -> dict[Region, str | Short]:
-        return {} if stop is not None and stop.is_set() else _batch(batch, buffers)
+        left = [] if stop is not None and stop.is_set() else [region for region in batch if wanted(region)]
+        return _batch(left, buffers) if left else {}
 
     found: dict[Region, str | Short] = {}
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:

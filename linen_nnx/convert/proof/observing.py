@@ -15,6 +15,7 @@ from typing import Self
 
 from linen_nnx.convert.engine.routes import Settled
 from linen_nnx.convert.engine.tap import Data
+from linen_nnx.convert.proof.ahead import Ahead
 from linen_nnx.convert.proof.covering import region_of
 from linen_nnx.convert.proof.custody import Custody
 from linen_nnx.convert.proof.following import Follower
@@ -65,8 +66,17 @@ class Observer:
     the engine is going to copy is digested on the way, anything else is read.
     """
 
-    def __init__(self, items: Sequence[tuple[Path, Settled]], custody: Custody, effort: Effort) -> None:
-        """Begin to read the sources of `items`: target folder, and what goes into it."""
+    def __init__(
+        self,
+        items: Sequence[tuple[Path, Settled]],
+        custody: Custody,
+        effort: Effort,
+        ahead: Ahead | None = None,
+    ) -> None:
+        """Begin to read the sources of `items`: target folder, and what goes into it.
+
+        What is read `ahead` already is not read again.
+        """
         self._taken = Taken()
         self._custody = custody
         self._workers = effort.workers
@@ -78,14 +88,21 @@ class Observer:
             carried.update(file / name for file, name in settled.files)
         copied = carried if effort.transfer is Transfer.COPY else set()
         self._followed: defaultdict[Path, list[Region]] = defaultdict(list)
-        at_once: list[Region] = []
+        at_once: set[Region] = set()
         for region in self._places:
-            (self._followed[region.file] if region.file in copied else at_once).append(region)
+            if region.file in copied:
+                self._followed[region.file].append(region)
+            else:
+                at_once.add(region)
+        self._ahead = ahead
+        if ahead is not None:
+            ahead.keep(at_once)
+            at_once -= ahead.regions
         self._passed: dict[Region, str] = {}
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(1)
         self._reading: Future[dict[Region, str | Short]] = self._pool.submit(
-            digests, at_once, self._workers, self._stop
+            digests, tuple(at_once), self._workers, self._stop
         )
 
     def _carried(self, folder: Path, settled: Settled) -> None:
@@ -116,6 +133,9 @@ class Observer:
     def result(self) -> Taken:
         """Wait for the rest. Raises `StorageError`, and `CheckpointError` where a source is damaged."""
         read = self._reading.result()
+        if self._ahead is not None:
+            ahead = self._ahead.result()
+            read |= {region: ahead[region] for region in self._places if region in ahead}
         # Of a file that was cloned nothing passed.
         left = [region for region in self._places if region not in read and region not in self._passed]
         taken = self._passed | whole(read | digests(left, self._workers, self._stop))

@@ -48,9 +48,14 @@ def _references(writes: Sequence[Routed]) -> Iterator[tuple[str, StoredValue]]:
 
 
 def _documents(writes: Sequence[Routed]) -> Iterator[tuple[str, bytes]]:
+    # Most arrays share their metadata with many others.
+    made: dict[int, tuple[str, bytes]] = {}
     for write in writes:
         if write.entry.array is not None:
-            key, document = metadata_document(write.entry.array.zarr)
+            zarr = write.entry.array.zarr
+            if id(zarr) not in made:
+                made[id(zarr)] = metadata_document(zarr)
+            key, document = made[id(zarr)]
             yield f"{write.write.target.param_name}/{key}", document
 
 

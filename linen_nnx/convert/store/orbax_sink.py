@@ -4,7 +4,7 @@ Source of the facts: items that orbax-checkpoint 0.11 and 0.12 write, and what t
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from linen_nnx.schema.orbax_metadata import (
     STRINGS_FILE,
     ArrayMetadata,
     ArrayMetadatas,
+    NamedSharding,
     StorageForm,
     sharding_name,
     tree_entry,
@@ -66,12 +67,15 @@ def _shardings(arrays: Sequence[tuple[TargetEntry, TargetArray]]) -> dict[str, s
     if known is None:
         return {}
     replicated = known.replicated()
-    return {
-        sharding_name(entry.path.param_name): (array.sharding or replicated).model_dump_json(
-            exclude_unset=True
-        )
-        for entry, array in arrays
-    }
+    shardings = {sharding_name(e.path.param_name): array.sharding or replicated for e, array in arrays}
+    # Most arrays share theirs with many others.
+    texts = {id(one): one.model_dump_json(exclude_unset=True) for one in _each(shardings.values())}
+    return {name: texts[id(sharding)] for name, sharding in shardings.items()}
+
+
+def _each(shardings: Iterable[NamedSharding]) -> Iterable[NamedSharding]:
+    """Every object once."""
+    return {id(sharding): sharding for sharding in shardings}.values()
 
 
 def _array_metadatas(arrays: Sequence[tuple[TargetEntry, TargetArray]]) -> str:

@@ -21,7 +21,7 @@ def layout_problems(wire: AnyState, problems: list[Problem], inventory: Inventor
     except ValidationError:
         # Nothing more can be said of entries that do not even form a tree.
         return problems
-    return problems + state_problems(lifted) + layer_problems(lifted)
+    return list(dict.fromkeys([*problems, *state_problems(lifted), *layer_problems(lifted)]))
 
 
 def state_problems(lifted: Lifted) -> list[Problem]:

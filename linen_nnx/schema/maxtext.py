@@ -18,7 +18,7 @@ from linen_nnx.schema.inventory import Entry
 from linen_nnx.schema.path import ROOT, KeyPath, SequenceKey
 from linen_nnx.schema.placed import STEP, PlacedState
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.wire import step_problems, unnamed
+from linen_nnx.schema.wire import positioned, step_problems, unnamed, without_end
 
 OPT_STATE = ROOT / "opt_state"
 PARAMS_BASE = KeyPath.of("params", "params")
@@ -43,8 +43,9 @@ class MaxtextTrainState(PlacedState):
 
     def _nested_lists(self) -> Iterator[Problem]:
         """Only the outermost chain is a list: all that is nested deeper stays a dict of digits."""
+        own = positioned(self.params)
         for entry in self.opt_state:
-            if any(isinstance(key, SequenceKey) for key in entry.path[1:]):
+            if any(isinstance(key, SequenceKey) for key in without_end(entry.path[1:], own)):
                 yield Problem(
                     code=Code.WRONG_KIND,
                     path=OPT_STATE + entry.path,

@@ -29,8 +29,10 @@ from linen_nnx.schema.wire import (
     bare_paths,
     joined,
     leaf_at,
+    positioned,
     step_problems,
     unnamed,
+    without_end,
 )
 
 BASE = DictKey("base")
@@ -161,8 +163,10 @@ class NnxShaped(WireState):
             return
         keys = frozenset[Key]().union(*[entry.path for entry in self.opt_state])
         positions = {key for key in keys if isinstance(key, SequenceKey)}
+        # A variable whose value is a tuple has positions of its own, and its moments have them too.
+        own = positioned(self.model) if positions else frozenset()
         for entry in self.opt_state if positions else ():
-            if not positions.isdisjoint(entry.path):
+            if not positions.isdisjoint(without_end(entry.path, own)):
                 yield Problem(
                     code=Code.WRONG_KIND,
                     path=(self.roots.opt_state or ROOT) + entry.path,

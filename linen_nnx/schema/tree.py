@@ -6,7 +6,7 @@ strings, `None`, and `nnx` variables, which orbax writes under a last key `value
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from linen_nnx.schema.array import (
@@ -20,16 +20,40 @@ from linen_nnx.schema.array import (
     StringValue,
     Value,
 )
+from linen_nnx.schema.errors import LayoutError, raise_if
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.path import ROOT, KeyPath
+from linen_nnx.schema.problem import Code, Problem
 
+_DTYPES = frozenset(dtype.value for dtype in DType)
 _KEY_TAGS = {"fry": "threefry2x32", "rbg": "rbg", "urbg": "unsafe_rbg"}
 """jax prints a key dtype as `key<tag>`; the tag is not the name that orbax stores."""
 
 
 def inventory_of(tree: object) -> Inventory:
-    """The entries of a live tree. Raises `TypeError` on a leaf that no checkpoint can hold."""
-    return Inventory.of(Entry(path=path, value=value_of(leaf)) for path, leaf in flatten(tree))
+    """The entries of a live tree. Raises `LayoutError` with every leaf that no checkpoint can hold."""
+    return inventory_of_leaves(flatten(tree))
+
+
+def inventory_of_leaves(leaves: Iterable[tuple[KeyPath, object]]) -> Inventory:
+    """The same of leaves that are flattened already."""
+    entries, problems = [], []
+    for path, leaf in leaves:
+        try:
+            entries.append(Entry(path=path, value=value_of(leaf)))
+        except TypeError as error:
+            problems.append(_not_held(path, error))
+    raise_if(problems, LayoutError)
+    return Inventory.of(entries)
+
+
+def _not_held(path: KeyPath, error: TypeError) -> Problem:
+    return Problem(
+        code=Code.WRONG_KIND,
+        path=path,
+        expected="an array of a dtype that jax has, a Python number, a string or nothing",
+        found=str(error),
+    )
 
 
 def flatten(tree: object, at: KeyPath = ROOT) -> Iterator[tuple[KeyPath, object]]:
@@ -94,7 +118,7 @@ def value_of(leaf: Any) -> Value:
         case _ if _is_nnx_state(leaf) or dataclasses.is_dataclass(leaf):
             return EmptyValue(empty=Empty.DICT)
         case _:
-            raise TypeError(f"a checkpoint cannot hold a {type(leaf).__name__}")
+            raise TypeError(f"an object of type {type(leaf).__name__}")
 
 
 def _empty(leaf: object) -> Empty:
@@ -111,8 +135,12 @@ def _scalar(dtype: DType) -> ArrayValue:
 def _spec(leaf: Any) -> ArraySpec:
     name, shape = str(leaf.dtype), tuple(int(size) for size in leaf.shape)
     if not name.startswith("key<"):
+        if name not in _DTYPES:
+            raise TypeError(f"an array of the dtype {name}")
         return ArraySpec(shape=shape, dtype=DType(name))
     impl = _KEY_TAGS.get(name[4:-1], name[4:-1])
+    if impl not in KEY_WORDS:
+        raise TypeError(f"PRNG keys of the implementation {impl}")
     return ArraySpec(shape=(*shape, KEY_WORDS[impl]), dtype=DType.UINT32, key_impl=impl)
 
 

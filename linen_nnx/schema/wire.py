@@ -1,7 +1,7 @@
 """What the wire layouts share."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 from linen_nnx.schema.array import ArrayValue, Value
@@ -85,6 +85,16 @@ def unnamed(base: KeyPath, entries: Sequence[Entry]) -> Iterator[Problem]:
             yield Problem(
                 code=Code.WRONG_KIND, path=base, expected="a collection of variables", found=str(entry.value)
             )
+
+
+def positioned(model: Iterable[Entry]) -> frozenset[KeyPath]:
+    """The paths of a model's entries that have list or tuple positions: a variable's value may be a tuple."""
+    return frozenset(e.path for e in model if any(isinstance(key, SequenceKey) for key in e.path))
+
+
+def without_end(path: KeyPath, ends: frozenset[KeyPath]) -> KeyPath:
+    """What of a path stands before the longest of `ends` that it ends in: a moment ends in its variable's."""
+    return next((path[:depth] for depth in range(len(path)) if path[depth:] in ends), path) if ends else path
 
 
 def step_problems(path: KeyPath, value: Value | None) -> Iterator[Problem]:

@@ -25,15 +25,25 @@ def without_module_states(state: Framed) -> Framed:
 
 
 def without_sown(state: Framed) -> Framed:
-    """NNX stores no sequences: only what a forward pass sowed is a tuple of arrays, and AQT's scales."""
+    """NNX stores no sequences of its own: what a forward pass sowed is a tuple of arrays, and AQT's scales.
+
+    A variable's value may be a tuple as well: what has moments is one.
+    """
     if not holds_nnx(state):
         return state
+    trained = {
+        at.path[depth:]
+        for at in state.entries
+        if isinstance(at.path.keys[-1], SequenceKey) and at.path.startswith(OPTIMIZER)
+        for depth in range(len(OPTIMIZER), len(at.path))
+    }
 
     def is_sown(at: At) -> bool:
         return (
             isinstance(at.path.keys[-1], SequenceKey)
             and isinstance(at.value, ArrayValue)
             and not at.path.startswith(OPTIMIZER)
+            and at.path[1:] not in trained
             and FROZEN not in at.path
         )
 

@@ -1,6 +1,6 @@
 """A live tree as a `Source`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from linen_nnx.convert.engine.evaluate import Array, Arrays, NumpyArrays, numpy_dtype, piece
 from linen_nnx.schema.array import ArrayValue, DType, Holder
-from linen_nnx.schema.inventory import Entry, Inventory
+from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.ops import moved, resized
 from linen_nnx.schema.path import KeyPath
-from linen_nnx.schema.tree import flatten, value_of
+from linen_nnx.schema.tree import flatten, inventory_of_leaves
 
 
 class MemorySource:
@@ -20,13 +20,13 @@ class MemorySource:
     side = None
 
     def __init__(self, tree: object) -> None:
-        """Flatten `tree`. Raises `TypeError` on a leaf that no checkpoint can hold."""
+        """Flatten `tree`."""
         self._leaves = dict(flatten(tree))
 
     @cached_property
     def inventory(self) -> Inventory:
-        """Every entry."""
-        return Inventory.of(Entry(path=path, value=value_of(leaf)) for path, leaf in self._leaves.items())
+        """Every entry. Raises `LayoutError` with every leaf that no checkpoint can hold."""
+        return inventory_of_leaves(self._leaves.items())
 
     def leaf(self, path: KeyPath) -> Any:
         """The object at `path`."""
@@ -52,11 +52,8 @@ class MemorySource:
     def arrays(self) -> Arrays:
         """What ops do to the arrays of this tree."""
         values = [value for value in self.inventory.by_path.values() if isinstance(value, ArrayValue)]
-        if any(_is_spec(leaf) for leaf in self._leaves.values()):
-            return SpecArrays()
-        if any(value.holder is Holder.JAX for value in values):
-            return JaxArrays()
-        return NumpyArrays()
+        concrete = JaxArrays() if any(value.holder is Holder.JAX for value in values) else NumpyArrays()
+        return SpecArrays(concrete) if any(_is_spec(leaf) for leaf in self._leaves.values()) else concrete
 
 
 def _is_spec(leaf: Any) -> bool:
@@ -131,36 +128,50 @@ def _as_bits(move: Callable[..., Array], *arrays: Array) -> Array:
 
 
 class SpecArrays:
-    """`ShapeDtypeStruct`s: shapes and dtypes move, there are no values."""
+    """`ShapeDtypeStruct`s: shapes and dtypes move, there are no values.
+
+    Where a tree has arrays with values too, those keep them; what is made of both is a spec.
+    """
+
+    def __init__(self, concrete: Arrays) -> None:
+        """`concrete` moves what has values."""
+        self._concrete = concrete
 
     def take(self, array: Array, axis: int, index: int) -> Array:
         """The shape without `axis`."""
-        del index
-        return _spec(array, (*array.shape[:axis], *array.shape[axis + 1 :]), array.dtype)
+        if not _is_spec(array):
+            return self._concrete.take(array, axis, index)
+        return _spec(array, (*array.shape[:axis], *array.shape[axis + 1 :]))
 
     def stack(self, arrays: list[Array], axis: int) -> Array:
         """The shape with a new axis."""
-        shape = arrays[0].shape
-        return _spec(arrays[0], (*shape[:axis], len(arrays), *shape[axis:]), arrays[0].dtype)
+        if (like := _first_spec(arrays)) is None:
+            return self._concrete.stack(arrays, axis)
+        return _spec(like, (*like.shape[:axis], len(arrays), *like.shape[axis:]))
 
     def move_axis(self, array: Array, source: int, destination: int) -> Array:
         """The shape with one axis at another place."""
-        return _spec(array, moved(array.shape, source, destination), array.dtype)
+        if not _is_spec(array):
+            return self._concrete.move_axis(array, source, destination)
+        return _spec(array, moved(array.shape, source, destination))
 
     def concat(self, arrays: list[Array], axis: int) -> Array:
         """The shape with a longer axis."""
-        shape = arrays[0].shape
-        total = sum(array.shape[axis] for array in arrays)
-        return _spec(arrays[0], resized(shape, axis, total), arrays[0].dtype)
+        if (like := _first_spec(arrays)) is None:
+            return self._concrete.concat(arrays, axis)
+        return _spec(like, resized(like.shape, axis, sum(array.shape[axis] for array in arrays)))
 
     def split(self, array: Array, axis: int, index: int, count: int) -> Array:
         """The shape with a shorter axis."""
-        del index
-        return _spec(array, resized(array.shape, axis, array.shape[axis] // count), array.dtype)
+        if not _is_spec(array):
+            return self._concrete.split(array, axis, index, count)
+        return _spec(array, resized(array.shape, axis, array.shape[axis] // count))
 
     def cast(self, array: Array, dtype: DType) -> Array:
         """The dtype changed."""
-        return _spec(array, getattr(array, "shape", ()), numpy_dtype(dtype))
+        if not _is_spec(array):
+            return self._concrete.cast(array, dtype)
+        return _spec(array, array.shape, numpy_dtype(dtype))
 
     def zeros(self, value: ArrayValue) -> Array:
         """What zeros are."""
@@ -169,5 +180,9 @@ class SpecArrays:
         return _spec(jax.ShapeDtypeStruct((), bool), value.spec.shape, numpy_dtype(value.spec.dtype))  # type: ignore[no-untyped-call]  # jax says nothing of it
 
 
-def _spec(like: Any, shape: tuple[int, ...], dtype: Any) -> Array:
-    return type(like)(shape, dtype)
+def _first_spec(arrays: Sequence[Array]) -> Array | None:
+    return next((array for array in arrays if _is_spec(array)), None)
+
+
+def _spec(like: Any, shape: tuple[int, ...], dtype: Any = None) -> Array:
+    return type(like)(shape, like.dtype if dtype is None else dtype)

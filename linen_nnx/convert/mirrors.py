@@ -163,39 +163,54 @@ def _mirror(children: Children, model: Model) -> Mirror | None:
     candidates = [_matched(children, collection) for collection in model.values()]
     candidates.append(_matched_by_level(children, model))
     found, foreign = max(candidates, key=lambda candidate: len(candidate[0]))
-    if not found or len(found) < len(foreign) or not _shapes_agree(found):
+    if not found or len(found) < sum(len(part.entries) for part in foreign) or not _shapes_agree(found):
         return None
-    return [*found, *foreign]
+    return [*found, *(one for part in foreign for one in part.moments())]
 
 
-_Candidate = tuple[Mirror, Mirror]
+class _Foreign(NamedTuple):
+    """Entries whose paths behind the first `depth` keys no variable of the collection has."""
+
+    entries: Sequence[Entry]
+    depth: int
+    collection: str
+
+    def moments(self) -> Iterator[Matched]:
+        for entry in self.entries:
+            slot = Slot(collection=self.collection, path=entry.path[self.depth :])
+            yield Matched(entry, slot, None)
+
+
+_Candidate = tuple[Mirror, list[_Foreign]]
 """Optimizer entries whose paths variables have, and those whose paths none has; the last ones first."""
 
 
 def _matched(children: Children, collection: Collection) -> _Candidate:
     found: Mirror = []
-    foreign: Mirror = []
+    foreign: list[_Foreign] = []
     for key, child in reversed(children.items()):
         if key in collection.tops:
             _match(child, child.depth - 1, collection, found, foreign)
         else:
-            foreign += _of_none(child.entries, child.depth - 1, collection.name)
+            foreign.append(_Foreign(child.entries, child.depth - 1, collection.name))
     return found, foreign
 
 
 def _matched_by_level(children: Children, model: Model) -> _Candidate:
     """Where the first keys are the names of collections."""
     found: Mirror = []
-    foreign: Mirror = []
+    foreign: list[_Foreign] = []
     for key, child in reversed(children.items()):
         if (collection := model.get(key.name)) is not None:
             _match(child, child.depth, collection, found, foreign)
         else:
-            foreign += _of_none(child.entries, child.depth, key.name)
+            foreign.append(_Foreign(child.entries, child.depth, key.name))
     return found, foreign
 
 
-def _match(subtree: Subtree, depth: int, collection: Collection, found: Mirror, foreign: Mirror) -> None:
+def _match(
+    subtree: Subtree, depth: int, collection: Collection, found: Mirror, foreign: list[_Foreign]
+) -> None:
     """Look for each entry's path behind its first `depth` keys among the variables."""
     by_path, others = collection.by_path, []
     for entry in reversed(subtree.entries):
@@ -208,17 +223,12 @@ def _match(subtree: Subtree, depth: int, collection: Collection, found: Mirror, 
         else:
             others.append(entry)
     for _, together in groupby(others, lambda entry: _unknown(entry.path[depth:], collection)):
-        foreign += _of_none([*together][::-1], depth, collection.name)
+        foreign.append(_Foreign([*together][::-1], depth, collection.name))
 
 
 def _unknown(path: KeyPath, collection: Collection) -> KeyPath:
     """The first part of a path that is no module's."""
     return next((path[:end] for end in range(len(path)) if path[:end] not in collection.modules), path)
-
-
-def _of_none(entries: Iterable[Entry], depth: int, collection: str) -> Iterator[Matched]:
-    for entry in entries:
-        yield Matched(entry, Slot(collection=collection, path=entry.path[depth:]), None)
 
 
 def _shapes_agree(found: Mirror) -> bool:

@@ -48,9 +48,8 @@ def lift_nnx(
     trained = {item.mirrors.path for item in optimizer if item.mirrors is not None}
     classified = classify(state.model, trained, routes)
     collections = classified.collections
-    variables = tuple(
-        Variable(slot=_slot(state, collections[v.slot.path], v.slot.path), leaf=v.leaf) for v in model
-    )
+    slots = {v.slot.path: _slot(state, collections[v.slot.path], v.slot.path) for v in model}
+    variables = tuple([Variable(slot=slots[v.slot.path], leaf=v.leaf) for v in model])
     reference = lift_variables(REFERENCE, state.reference, _on_disk(inventory, roots.reference), origin)
     step = None
     if state.step is not None:
@@ -59,7 +58,7 @@ def lift_nnx(
     lifted = TrainState(
         step=step,
         variables=(*variables, *reference),
-        optimizer=tuple(_routed(item, collections, state) for item in (*optimizer, *average)),
+        optimizer=tuple([_routed(item, slots, state) for item in (*optimizer, *average)]),
         groups=recognise(variables),
     )
     return lifted, classified.notes
@@ -77,12 +76,12 @@ def _slot(state: NnxShaped, collection: str, path: KeyPath) -> Slot:
     return Slot(collection=collection, path=path[1:] if state.base else path)
 
 
-def _routed(item: OptimizerLeaf, collections: Mapping[KeyPath, str], state: NnxShaped) -> OptimizerLeaf:
+def _routed(item: OptimizerLeaf, slots: Mapping[KeyPath, Slot], state: NnxShaped) -> OptimizerLeaf:
     if item.mirrors is None:
         return item
     path = item.mirrors.path
     # An empty may stand for a whole module, whose path is no variable's.
-    slot = _slot(state, collections.get(path, PARAMS), path)
+    slot = slots.get(path) or _slot(state, PARAMS, path)
     return OptimizerLeaf(at=item.at, mirrors=slot, factored=item.factored, leaf=item.leaf)
 
 

@@ -31,7 +31,7 @@ from linen_nnx.schema.errors import ConversionError, InvariantError, raise_if
 from linen_nnx.schema.inventory import Entry, Inventory
 from linen_nnx.schema.ir import RNGS, TrainState, is_beside
 from linen_nnx.schema.layout import Form, Layout
-from linen_nnx.schema.ops import Cast, Copy, Origin, Ref, refs
+from linen_nnx.schema.ops import Cast, Copy, Origin, Ref, read_by
 from linen_nnx.schema.options import Aux, ConversionOptions, Parts
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.plan import Input, Note, NoteCode, Plan, Write
@@ -208,7 +208,11 @@ def _check_lowered(writes: list[Write], form: Form) -> None:
 
 
 def _inputs(source: Source, template: Source | None, writes: list[Write]) -> tuple[Input, ...]:
-    inputs = [Input(source=Ref(path=e.path), value=e.value) for e in source.inventory.entries]
+    # The references that the writes have, so that none is compared key by key.
+    read = {ref.path: ref for ref in read_by(write.op for write in writes) if ref.origin is Origin.SOURCE}
+    inputs = [
+        Input(source=read.get(e.path) or Ref(path=e.path), value=e.value) for e in source.inventory.entries
+    ]
     if source.side is not None:
         inputs += [
             Input(source=Ref(origin=Origin.SIDE, path=path), value=value)
@@ -216,7 +220,7 @@ def _inputs(source: Source, template: Source | None, writes: list[Write]) -> tup
         ]
     if template is not None:
         used: set[KeyPath] = {
-            ref.path for write in writes for ref in refs(write.op) if ref.origin is Origin.TEMPLATE
+            ref.path for ref in read_by(write.op for write in writes) if ref.origin is Origin.TEMPLATE
         }
         inputs += [
             Input(source=Ref(origin=Origin.TEMPLATE, path=e.path), value=e.value)

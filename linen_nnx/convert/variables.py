@@ -7,7 +7,6 @@ moments at all, a variable without one is not trained.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.inventory import Entry
@@ -49,13 +48,14 @@ class Classified:
 def classify(model: Sequence[Entry], trained: set[KeyPath], known: Mapping[KeyPath, str]) -> Classified:
     """Give each variable of `model` a collection; `trained` are the paths that have moments."""
     names = {entry.path for entry in model}
+    streams = {key for key in frozenset[Key]().union(*names) if _holds_streams(key)}
     collections: dict[KeyPath, str] = {}
     unknown: list[KeyPath] = []
     for entry in model:
         path = entry.path
         if path in known:
             collections[path] = known[path]
-        elif _is_rng(entry, names):
+        elif _is_rng(entry, names, streams):
             collections[path] = RNGS
         elif path in trained:
             collections[path] = PARAMS
@@ -92,17 +92,16 @@ def _notes(unknown: list[KeyPath]) -> tuple[Note, ...]:
     return (Note(code=NoteCode.UNCLASSIFIED_AUX, text=text, paths=tuple(unknown[:5])),)
 
 
-def _is_rng(entry: Entry, names: set[KeyPath]) -> bool:
+def _is_rng(entry: Entry, names: set[KeyPath], streams: set[Key]) -> bool:
     if isinstance(entry.value, ArrayValue) and entry.value.spec.key_impl is not None:
         return True
     path = entry.path
-    if any(map(_holds_streams, path.parent)):
+    if streams and not streams.isdisjoint(path.parent):
         return True
     pair = _PAIRS.get(path[-1].name) if len(path) else None
     return pair is not None and path[:-1] / pair in names and _holds_stream(entry)
 
 
-@lru_cache(maxsize=4096)
 def _holds_streams(key: Key) -> bool:
     return key.name == RNGS or key.name.endswith("_rngs")
 

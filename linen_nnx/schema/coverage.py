@@ -36,10 +36,11 @@ def unread_parts(ops: Sequence[Op], values: Mapping[Ref, Value], owed: set[Ref])
     # What nothing is cut off of is read whole: most ops of most plans are such.
     whole: set[Ref] = set()
     reads: dict[Ref, set[Box]] = defaultdict(set)
-    for op in ops:
-        if isinstance(op, Copy):
-            whole.add(op.source)
-            continue
+    cut = [op for op in ops if not isinstance(op, Copy)]
+    if not cut:
+        return
+    whole.update([op.source for op in ops if isinstance(op, Copy)])
+    for op in cut:
         if _uncut(op):
             whole.update(refs(op))
             continue

@@ -7,7 +7,8 @@ canonical: a chain position is a sequence index, whether the disk has a list (Li
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from typing import TypeVar
 
 from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.layout import LayerGroup
@@ -26,6 +27,9 @@ LABELLED = "inner_states"
 """The field in which optax's partitions keep the states of their labels, in a dict."""
 UNKNOWN = "variables"
 """Non-trained NNX variables of a type that the disk does not tell."""
+
+
+T = TypeVar("T", bound=Hashable)
 
 
 @value
@@ -170,10 +174,10 @@ class TrainState(Model):
         ]
 
     def _repeated(self) -> Iterator[Problem]:
-        variables = Counter(variable.slot for variable in self.variables)
-        moments = Counter((leaf.at, leaf.mirrors) for leaf in self.optimizer)
-        twice = [(str(slot), times) for slot, times in variables.items() if times > 1]
-        twice += [(f"optimizer {_named(*place)}", times) for place, times in moments.items() if times > 1]
+        slots = [variable.slot for variable in self.variables]
+        places = [(leaf.at, leaf.mirrors) for leaf in self.optimizer]
+        twice = [(str(slot), times) for slot, times in _repeats(slots)]
+        twice += [(f"optimizer {_named(*place)}", times) for place, times in _repeats(places)]
         for name, times in twice:
             yield Problem(code=Code.TWO_WRITERS, expected=f"one {name}", found=f"{times} of them")
 
@@ -220,6 +224,13 @@ class TrainState(Model):
                     expected="only moments of the model's parameters",
                     found=f"{moment.leaf.value}, where the model has nothing",
                 )
+
+
+def _repeats(places: list[T]) -> list[tuple[T, int]]:
+    """What stands there more than once, and how often."""
+    if len(set(places)) == len(places):
+        return []
+    return [(place, times) for place, times in Counter(places).items() if times > 1]
 
 
 def _same_shape(moment: Value, parameter: Value) -> bool:

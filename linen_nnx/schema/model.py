@@ -1,7 +1,7 @@
 """The bases of everything in this package: frozen, strict, closed to unknown fields."""
 
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar, dataclass_transform
 
 from pydantic import BaseModel, ConfigDict
@@ -29,25 +29,34 @@ def value(cls: type[T]) -> type[T]:
     are left to mypy there: each holds what a model or a reader of ours has validated before.
     """
     made: Callable[[type[T]], type[T]] = dataclass(frozen=True, slots=True, kw_only=True)
-    record = made(cls)
-    record.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
-    record.__init__ = _init_by_slots(record)  # type: ignore[method-assign]
-    return record
+    kind = made(cls)
+    kind.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
+    _fill_by_slots(kind)
+    return kind
 
 
-def _init_by_slots(record: Any) -> Callable[..., None]:
-    """An `__init__` that fills the slots themselves: a third faster than that of a frozen dataclass.
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def record(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen record, such as a `value` is, that is never read or written as JSON."""
+    made: Callable[[type[T]], type[T]] = dataclass(frozen=True, slots=True)
+    kind = made(cls)
+    _fill_by_slots(kind)
+    return kind
 
-    Which looks up every attribute by its name, to get past its own refusal to set any.
+
+def _fill_by_slots(kind: Any) -> None:
+    """Give a frozen dataclass an `__init__` that fills its slots, in half the time of its own.
+
+    Which sets every attribute by its name, to get past its own refusal to set any.
     """
-    known: dict[str, Any] = {}
+    names: dict[str, Any] = {}
     parameters, lines = [], []
-    for field in fields(record):
-        known[f"set_{field.name}"] = getattr(record, field.name).__set__
-        known[f"default_{field.name}"] = field.default
-        optional = "" if field.default is MISSING else f"=default_{field.name}"
-        parameters.append(f"{field.name}{optional}")
-        lines.append(f"    set_{field.name}(self, {field.name})")
-    exec("\n".join([f"def __init__(self, *, {', '.join(parameters)}):", *lines]), known)
-    made: Callable[..., None] = known["__init__"]
-    return made
+    for one in fields(kind):
+        names[f"set_{one.name}"] = getattr(kind, one.name).__set__
+        names[f"default_{one.name}"] = one.default
+        optional = "" if one.default is MISSING else f"=default_{one.name}"
+        parameters += ["*"] if one.kw_only and "*" not in parameters else []
+        parameters.append(f"{one.name}{optional}")
+        lines.append(f"    set_{one.name}(self, {one.name})")
+    exec("\n".join([f"def __init__(self, {', '.join(parameters)}):", *lines]), names)
+    kind.__init__ = names["__init__"]

@@ -6,7 +6,7 @@ together; `Concat` and `Split` fuse the gates of a recurrent cell and part them 
 array.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import Annotated, Literal, TypeVar, assert_never
 
@@ -134,6 +134,15 @@ def refs(op: Op) -> Iterator[Ref]:
             return
         case _:
             assert_never(op)
+
+
+def read_by(ops: Iterable[Op]) -> Iterator[Ref]:
+    """Every entry that any of `ops` reads, repeats included."""
+    for op in ops:
+        if isinstance(op, Copy):
+            yield op.source
+        else:
+            yield from refs(op)
 
 
 def result(op: Op, value_of: Callable[[Ref], Value]) -> Value:

@@ -16,7 +16,7 @@ from linen_nnx.schema.array import ArrayValue, Value
 from linen_nnx.schema.coverage import unread_parts
 from linen_nnx.schema.layout import Form
 from linen_nnx.schema.model import Model, value
-from linen_nnx.schema.ops import Op, OpError, Origin, Ref, refs, result
+from linen_nnx.schema.ops import Copy, Op, OpError, Origin, Ref, read_by, result
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.residue import Residue
 from linen_nnx.schema.rules import Requirement
@@ -158,11 +158,12 @@ class Plan(Model):
         return [f"{t} has {n} writers" for part in targets for t, n in part.items() if n > 1]
 
     def _unread(self, values: Mapping[Ref, Value]) -> list[str]:
-        read = {ref for write in self.writes for ref in refs(write.op)}
+        ops = [write.op for write in self.writes]
+        read = set(read_by(ops))
         dropped = {drop.source for drop in self.drops}
-        known = set(values)
-        owed = known.difference([ref for ref in known if ref.origin is Origin.TEMPLATE])
-        in_part = unread_parts([w.op for w in self.writes], values, owed)
+        known = values.keys()
+        owed = known - [ref for ref in known if ref.origin is Origin.TEMPLATE]
+        in_part = unread_parts(ops, values, owed)
         return [
             *(f"{ref} is read in part: {part} is neither written nor dropped" for ref, part in in_part),
             *(f"{ref} is neither read nor dropped" for ref in sorted(owed - read - dropped, key=str)),
@@ -173,8 +174,10 @@ class Plan(Model):
     def _unfit(self, values: Mapping[Ref, Value]) -> list[str]:
         faults = []
         for write in self.writes:
+            op = write.op
             try:
-                made = result(write.op, values.__getitem__)
+                # Most ops of most plans: as `result` has it.
+                made = values[op.source] if isinstance(op, Copy) else result(op, values.__getitem__)
             except (OpError, KeyError) as error:
                 faults.append(f"{write.target}: {error}")
                 continue
@@ -185,12 +188,12 @@ class Plan(Model):
     @property
     def item_writes(self) -> tuple[Write, ...]:
         """What goes into the target item."""
-        return tuple(write for write in self.writes if write.place is Place.ITEM)
+        return tuple([write for write in self.writes if write.place is Place.ITEM])
 
     @property
     def side_writes(self) -> tuple[Write, ...]:
         """What goes into the side item."""
-        return tuple(write for write in self.writes if write.place is Place.SIDE)
+        return tuple([write for write in self.writes if write.place is Place.SIDE])
 
 
 def same_content(one: Value, other: Value) -> bool:

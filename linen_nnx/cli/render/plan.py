@@ -15,8 +15,11 @@ from linen_nnx.schema.routing import Execution, RoutedPlan, Traffic, Transfer
 
 def plan(made: RoutedPlan) -> None:
     """Every write with its route, every drop, and what it all costs."""
+    # The values of a plan are a few objects, each of many writes.
+    distinct = {id(write.value): write.value for write in made.writes}
+    values = {number: str(one) for number, one in distinct.items()}
     sys.stdout.writelines(
-        f"{write.place:<4} {routed.route:<9} {write.target}: {write.value}  <- {op(write.op)}\n"
+        f"{write.place:<4} {routed.route:<9} {write.target}: {values[id(write.value)]}  <- {op(write.op)}\n"
         for write, routed in zip(made.writes, made.execution.writes, strict=True)
     )
     drops(made.drops)

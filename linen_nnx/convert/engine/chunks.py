@@ -5,10 +5,10 @@ the layer's own: inserting or removing an axis of size one moves no element.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, assert_never
 
 from linen_nnx.convert.store.read import StoredArray
+from linen_nnx.schema.model import record
 from linen_nnx.schema.ops import Cast, Concat, Copy, Fill, MoveAxis, Op, Ref, Split, Stack, Take
 from linen_nnx.schema.zarr import ZarrV2, ZarrV3, chunk_grid
 
@@ -18,7 +18,7 @@ _RANK_FREE = frozenset({"bytes", "zstd", "gzip", "blosc", "crc32c", "sharding_in
 """Codecs whose settings do not speak of axes; the chunk shape of `sharding_indexed` is changed too."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chunked:
     """An array by its chunks: its metadata, and the stored chunk behind the chunk at an index."""
 

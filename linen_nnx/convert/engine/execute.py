@@ -62,8 +62,8 @@ def _settled(writes: Sequence[Write], items: Items, storage: StorageForm, storin
 
 def execution(plan: Plan, parts: Sequence[Part], items: Items, effort: Effort) -> Execution:
     """What carrying out `parts` will cost."""
-    places = {place.value: _placed(parts, place) for place in Place}
-    writes = [places[write.place.value][write.target] for write in plan.writes]
+    in_item, at_side = (_placed(parts, place) for place in (Place.ITEM, Place.SIDE))
+    writes = [(in_item if write.place is Place.ITEM else at_side)[write.target] for write in plan.writes]
     said = [_said(write, *routed) for write, routed in zip(plan.writes, writes, strict=True)]
     files = {file: size for part in parts for file, size in part.settled.files.items()}
 

@@ -1,7 +1,7 @@
 """Choose the route of every write of one item, from stored array metadata alone."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from linen_nnx.convert.store.read import StoredArray
 from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.convert.store.target_arrays import TargetArray, target_array
 from linen_nnx.schema.array import ArrayValue
+from linen_nnx.schema.model import record
 from linen_nnx.schema.ops import Copy, Origin, Ref, refs
 from linen_nnx.schema.options import Chunks, Storing
 from linen_nnx.schema.orbax_metadata import StorageForm
@@ -25,7 +26,11 @@ DataFile = tuple[Path, str]
 _AS_SOURCE = Storing()
 
 
-@dataclass(frozen=True, slots=True)
+_NOWHERE: frozenset[tuple[DataFile, Extent]] = frozenset()
+_NOTHING: frozenset[DataFile] = frozenset()
+
+
+@record
 class Routed:
     """One write with all that carrying it out needs."""
 
@@ -56,16 +61,17 @@ class Routed:
                 if (value := array.store.stored.get(f"{array.name}/{key}")) is not None:
                     yield array, value
 
-    def stored(self) -> tuple[int, set[tuple[DataFile, Extent]]]:
+    def stored(self) -> tuple[int, Set[tuple[DataFile, Extent]]]:
         """The stored bytes that are read, and where those lie that are in data files."""
-        nbytes, extents = 0, set()
+        nbytes = 0
+        extents: set[tuple[DataFile, Extent]] = set()
         for array, value in self.values():
             if isinstance(value, Extent):
                 extents.add(((array.folder, value.file), value))
                 nbytes += value.length
             else:
                 nbytes += len(value)
-        return nbytes, extents
+        return nbytes, extents or _NOWHERE
 
 
 def route(write: Write, items: Items, storage: StorageForm, storing: Storing = _AS_SOURCE) -> Routed:
@@ -92,10 +98,11 @@ def route(write: Write, items: Items, storage: StorageForm, storing: Storing = _
     if chunked is None:
         entry = TargetEntry(write.target, write.value, array.compressed(storing.codec))
         return Routed(write, Route.DECODE, Carriage.NONE, entry, None, sources)
-    stored_as = TargetArray(chunked.zarr, array.write_shape, array.sharding)
-    entry = TargetEntry(write.target, write.value, stored_as)
+    if chunked.zarr is not array.zarr:
+        array = TargetArray(chunked.zarr, array.write_shape, array.sharding)
+    entry = TargetEntry(write.target, write.value, array)
     chosen = Route.REFERENCE if isinstance(write.op, Copy) else Route.CHUNK
-    same_form = all(source.storage.ocdbt == storage.ocdbt for source in sources)
+    same_form = {source.storage.ocdbt for source in sources} <= {storage.ocdbt}
     carriage = Carriage.FILE if same_form else Carriage.VALUE
     return Routed(write, chosen, carriage, entry, chunked, sources)
 
@@ -116,18 +123,19 @@ class Settled:
 def settle(writes: Sequence[Routed], storage: StorageForm) -> Settled:
     """Decide which data files come along: those of which the target refers to half of the bytes or more."""
     live: Counter[DataFile] = Counter()
-    needs: list[set[DataFile]] = []
+    needs: list[Set[DataFile]] = []
     nbytes: list[int] = []
     for write in writes:
         stored, extents = write.stored()
         nbytes.append(stored)
-        carried_over = extents if write.carriage is Carriage.FILE else set()
-        needs.append({file for file, _ in carried_over})
+        carried_over = extents if write.carriage is Carriage.FILE else _NOWHERE
+        needs.append({file for file, _ in carried_over} if carried_over else _NOTHING)
         for file, extent in carried_over:
             live[file] += extent.length
     sizes = {file: (file[0] / file[1]).stat().st_size for file in live}
     sparse = {file for file, size in sizes.items() if storage.ocdbt and 2 * live[file] < size}
-    settled, carried = [], set()
+    settled: list[Routed] = []
+    carried: set[DataFile] = set()
     for write, files in zip(writes, needs, strict=True):
         if files & sparse:
             settled.append(replace(write, carriage=Carriage.VALUE))

@@ -24,6 +24,8 @@ def is_framed(inventory: Inventory) -> bool:
     if (*OPTIMIZER.keys, *MODEL.keys) in heads or top in (_HOLDER, _HOLDER | {OPT_STATE.keys[0]}):
         return True
     linen = bool(top & {_PARAMS, OPT_STATE.keys[0]})
+    if linen and inventory.keys.isdisjoint((RAW, _STATE)):
+        return False
     return any(_is_sign(entry, linen=linen) for entry in inventory.entries)
 
 

@@ -8,10 +8,12 @@ left over, and layers one by one in the two styles. Source: checkpoints that Max
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import assert_never
 
 from linen_nnx.schema.layout import LayerGroup, LayerNames
-from linen_nnx.schema.path import DictKey, KeyPath
+from linen_nnx.schema.model import record
+from linen_nnx.schema.path import DictKey, Key, KeyPath
 
 DENSE, MOE, LAYERS = "dense_layers", "moe_layers", "layers"
 BLOCKS = "scanned_blocks"
@@ -83,7 +85,7 @@ class One:
 Role = Block | Range | Alone | Left | One
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerPlace:
     """Where a path stands: `parent`, then `inside` of it; in which group and role; and what follows."""
 
@@ -96,22 +98,28 @@ class LayerPlace:
 
 def read(path: KeyPath) -> LayerPlace | None:
     """What the names of `path` say, or None if it stands in no layer."""
-    names = (*path.names, None)
-    for depth, key in enumerate(path):
-        if not isinstance(key, DictKey):
-            continue
-        if key.name in TOWERS or key.name in PIPELINE:
+    for depth, (key, following) in enumerate(pairwise((*path, None))):
+        if key in _NEVER_SCANNED:
             return None
-        if found := _read(key.name, names[depth + 1]):
+        if found := _read_key(key, following):
             group, role, length = found
             end = depth + length
             return LayerPlace(path[:depth], path[depth:end], group, role, path[end:])
     return None
 
 
-@lru_cache(maxsize=4096)
-def _read(name: str, following: str | None) -> tuple[str, Role, int] | None:
+_NEVER_SCANNED = frozenset(map(DictKey, TOWERS | PIPELINE))
+
+
+@lru_cache(maxsize=65536)
+def _read_key(key: Key | None, following: Key | None) -> tuple[str, Role, int] | None:
     """Group, role, and how many keys say it."""
+    if not isinstance(key, DictKey):
+        return None
+    return _read(key.name, None if following is None else following.name)
+
+
+def _read(name: str, following: str | None) -> tuple[str, Role, int] | None:
     if match := _UNDERSCORE.fullmatch(name):
         return match[1], One(int(match[2]), LayerNames.UNDERSCORE), 1
     if match := _DENSE_NESTED.fullmatch(name):

@@ -37,9 +37,27 @@ class Restacking:
     axis_after: int
 
     @cached_property
+    def table_before(self) -> list[LayerSlot]:
+        """The table that leaves are taken apart by."""
+        return table(self.before)
+
+    @cached_property
+    def table_after(self) -> list[LayerSlot]:
+        """The table that layers are put together by."""
+        return table(self.after)
+
+    @cached_property
+    def wanted(self) -> dict[KeyPath, dict[Index, int]]:
+        """The same, by the arrays that are made: which layer stands at each index."""
+        arrays: dict[KeyPath, dict[Index, int]] = defaultdict(dict)
+        for layer, slot in enumerate(self.table_after):
+            arrays[slot.path][slot.index] = layer
+        return dict(arrays)
+
+    @cached_property
     def changes(self) -> bool:
         """False if every leaf stays where and what it is."""
-        moved = table(self.before) != table(self.after)
+        moved = self.table_before != self.table_after
         return moved or (self.axis_before != self.axis_after and self.has_stacks)
 
     @cached_property
@@ -47,23 +65,23 @@ class Restacking:
         """Stacks that only change their name: the same layers at the same indices before and after."""
         if self.axis_before != self.axis_after:
             return {}
-        after = {tuple(layers): path for path, layers in _arrays(self.after).items()}
+        after = {tuple(layers): path for path, layers in _arrays(self.table_after).items()}
         return {
             path: after[tuple(layers)]
-            for path, layers in _arrays(self.before).items()
+            for path, layers in _arrays(self.table_before).items()
             if tuple(layers) in after and all(index for _, index in layers)
         }
 
     @cached_property
     def regroups(self) -> bool:
         """Whether stacked arrays are taken apart: then their axis must be known."""
-        stacks = {slot.path for slot in table(self.before) if slot.index}
+        stacks = {slot.path for slot in self.table_before if slot.index}
         return not stacks <= self.renames.keys()
 
     @cached_property
     def has_stacks(self) -> bool:
         """Whether arrays hold several layers on either side; if not, only names change."""
-        return any(slot.index for group in (self.before, self.after) for slot in table(group))
+        return any(slot.index for slot in (*self.table_before, *self.table_after))
 
     @cached_property
     def places(self) -> dict[KeyPath, list[tuple[int, Index]]]:
@@ -76,7 +94,7 @@ class Restacking:
         for names in LayerNames:
             for layer in range(self.before.count):
                 found[unstacked_path(self.before, layer, names)] = [(layer, ())]
-        return {**found, **_arrays(self.before)}
+        return {**found, **_arrays(self.table_before)}
 
     def place_of(self, path: KeyPath) -> KeyPath | None:
         """The longest known place that `path` stands below, if any."""
@@ -96,10 +114,10 @@ class Restacking:
         return sorted({len(path) for path in self.places}, reverse=True)
 
 
-def _arrays(group: LayerGroup) -> dict[KeyPath, list[tuple[int, Index]]]:
+def _arrays(slots: Sequence[LayerSlot]) -> dict[KeyPath, list[tuple[int, Index]]]:
     """The layers that stand below each path, and at which index."""
     arrays: dict[KeyPath, list[tuple[int, Index]]] = defaultdict(list)
-    for layer, slot in enumerate(table(group)):
+    for layer, slot in enumerate(slots):
         arrays[slot.path].append((layer, slot.index))
     return dict(arrays)
 
@@ -136,11 +154,8 @@ def restack(leaves: Mapping[KeyPath, Leaf], how: Restacking) -> Restacked:
         faults.extend(_twice(path, leaf) for layer in found if layer in into)
         into.update(found)
     out = Restacked(renamed, {}, [], faults)
-    stacks: dict[KeyPath, dict[Index, int]] = defaultdict(dict)
-    for layer, slot in enumerate(table(how.after)):
-        stacks[slot.path][slot.index] = layer
     for rest, by_layer in layers.items():
-        for path, wanted in stacks.items():
+        for path, wanted in how.wanted.items():
             _put_together(path, rest, wanted, by_layer, how, out)
     return out
 

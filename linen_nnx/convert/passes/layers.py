@@ -122,7 +122,7 @@ class _Work:
         for collection, leaves in by_collection.items():
             done = restack(leaves, how if collection == PARAMS else self._aux(how))
             self.problems.extend(_of_variable(collection, problem) for problem in done.faults)
-            kept.extend(_variable(collection, path, leaf) for path, leaf in done.leaves.items())
+            kept.extend([_variable(collection, path, leaf) for path, leaf in done.leaves.items()])
             if collection == PARAMS:
                 self.problems.extend(_of_variable(collection, problem) for problem in done.problems)
             else:
@@ -130,6 +130,7 @@ class _Work:
         self.variables = kept
 
     def _optimizer(self, how: Restacking) -> None:
+        slots = {(v.slot.collection, v.slot.path): v.slot for v in self.variables}
         by_mirror, kept = _grouped(
             self.optimizer,
             how,
@@ -146,12 +147,9 @@ class _Work:
             done = restack(leaves, how if collection == PARAMS else self._aux(how))
             faults = [*done.faults, *done.problems]
             self.problems.extend(_of_moment(at, collection, problem) for problem in faults)
-            kept.extend(
-                OptimizerLeaf(
-                    at=at, mirrors=Slot(collection=collection, path=path), factored=factored, leaf=leaf
-                )
-                for path, leaf in done.leaves.items()
-            )
+            for path, leaf in done.leaves.items():
+                slot = slots.get((collection, path)) or Slot(collection=collection, path=path)
+                kept.append(OptimizerLeaf(at=at, mirrors=slot, factored=factored, leaf=leaf))
         self.optimizer = kept
 
     def _aux(self, how: Restacking) -> Restacking:

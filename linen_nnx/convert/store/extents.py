@@ -7,17 +7,17 @@ second, where reading as many values one by one takes fifteen.
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from linen_nnx.schema.errors import StorageError
+from linen_nnx.schema.model import record
 from linen_nnx.schema.problem import Code, Problem
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Extent:
     """Bytes of a file, named relative to the item's folder."""
 

@@ -7,7 +7,7 @@ and no more of a file is held than what it says.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -27,7 +27,7 @@ from linen_nnx.schema.problem import Code
 
 M = TypeVar("M", bound=BaseModel)
 
-_decoded = json.JSONDecoder().raw_decode
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _SPACE = re.compile(r"[ \t\n\r]*").match
 _COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*").match
 _COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*").match
@@ -161,14 +161,18 @@ class _Json:
 
     def value(self) -> Any:
         """What stands here, whole."""
-        value, self._at = _decoded(self._text, self._at)
+        try:
+            value, self._at = _scan(self._text, self._at)
+        except StopIteration as stopped:
+            raise json.JSONDecodeError("Expecting value", self._text, stopped.value) from None
         return value
 
     def members(self) -> Iterator[str]:
         """The names of the object that stands here; whoever asks reads the value of each."""
+        text = self._text
         for _ in self._between("{", "}"):
             name = self.value()
-            colon = _COLON(self._text, self._at)
+            colon = _COLON(text, self._at)
             if colon is None or not isinstance(name, str):
                 raise self._broken("a name and a colon")
             self._at = colon.end()

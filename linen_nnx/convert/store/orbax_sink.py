@@ -5,12 +5,12 @@ Source of the facts: items that orbax-checkpoint 0.11 and 0.12 write, and what t
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from linen_nnx.convert.store.target_arrays import TargetArray
 from linen_nnx.schema.array import ArrayValue, StringValue, Value
+from linen_nnx.schema.model import record
 from linen_nnx.schema.orbax_metadata import (
     ARRAY_METADATAS,
     METADATA_FILE,
@@ -26,7 +26,7 @@ from linen_nnx.schema.orbax_metadata import (
 from linen_nnx.schema.path import KeyPath
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TargetEntry:
     """One entry of the item to write; `array` describes the storage of an array."""
 

@@ -1,18 +1,19 @@
 """Stored arrays, and how to read them through tensorstore."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from linen_nnx.convert.store.extents import StoredValue
 from linen_nnx.convert.store.keyvalue import KeyValues, ocdbt_spec
 from linen_nnx.schema.errors import StorageError
+from linen_nnx.schema.model import record
 from linen_nnx.schema.orbax_metadata import NamedSharding, StorageForm, Written
 from linen_nnx.schema.path import KeyPath
 from linen_nnx.schema.zarr import ZarrV2, ZarrV3, zarr_json
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoredArray:
     """One array as stored: the item and name it has there, its zarr metadata, how the writer sliced it."""
 

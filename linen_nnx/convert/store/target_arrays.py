@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, assert_never
 
 from linen_nnx.convert.store.read import StoredArray
 from linen_nnx.convert.store.recast import recast, recompressed
 from linen_nnx.schema.array import ArraySpec, ArrayValue, DType
 from linen_nnx.schema.choices import Codec
+from linen_nnx.schema.model import record
 from linen_nnx.schema.ops import (
     Cast,
     Concat,
@@ -40,7 +40,7 @@ _FAST = -1
 """The first level of zstd that leaves what does not repeat as it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TargetArray:
     """Everything of a target array but its name and bytes."""
 

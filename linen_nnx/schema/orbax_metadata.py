@@ -4,7 +4,7 @@ Source of the facts: orbax-checkpoint 0.11 and 0.12 and what they write. Keys th
 older writer; fields that we do not interpret are kept and written back.
 """
 
-import base64
+from binascii import b2a_base64
 from enum import IntEnum
 from typing import Annotated, Any, NamedTuple, assert_never
 
@@ -191,7 +191,10 @@ class NamedSharding(_Kept):
 
 def sharding_name(param_name: str) -> str:
     """The key of an array in `_sharding`."""
-    return base64.urlsafe_b64encode(param_name.encode()).decode()
+    return b2a_base64(param_name.encode(), newline=False).translate(_URL_SAFE).decode()
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class StorageForm(Model):

@@ -45,6 +45,12 @@ class _Stored(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
 
+@lru_cache(maxsize=256)
+def _only_key(rank: int, separator: str) -> str:
+    """The key of version 2 of an array's only chunk."""
+    return separator.join(["0"] * rank) or "0"
+
+
 class ZarrV2(_Stored):
     """`.zarray`. One key a chunk: `0.i.0`, or `0` for a scalar."""
 
@@ -83,6 +89,8 @@ class ZarrV2(_Stored):
 
     def chunk_keys(self) -> Iterator[str]:
         """The key of every chunk."""
+        if self.shape == self.chunks and 0 not in self.shape:
+            return iter((_only_key(len(self.shape), self.dimension_separator),))
         return map(self.chunk_key, chunk_grid(self))
 
 

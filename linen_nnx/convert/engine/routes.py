@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from linen_nnx.convert.engine.chunks import Chunked, by_chunk
+from linen_nnx.convert.engine.chunks import Chunked, as_it_is, by_chunk
 from linen_nnx.convert.store.extents import Extent, StoredValue
 from linen_nnx.convert.store.orbax_sink import TargetEntry
 from linen_nnx.convert.store.read import StoredArray
 from linen_nnx.convert.store.source_arrays import Items
-from linen_nnx.convert.store.target_arrays import TargetArray, target_array
+from linen_nnx.convert.store.target_arrays import TargetArray, as_stored, target_array
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.model import record
 from linen_nnx.schema.ops import Copy, Origin, Ref, refs
@@ -86,15 +86,18 @@ def route(write: Write, items: Items, storage: StorageForm, storing: Storing = _
         # Nearly all: an enum's own hash is slower than the rest of this.
         return (source if ref.origin is Origin.SOURCE else items[ref.origin].arrays)[ref.path]
 
-    array = target_array(write.op, stored, storage.zarr_format)
-    chunked = by_chunk(write.op, stored, storage.zarr_format)
+    # Most writes of most plans are copies.
+    if isinstance(write.op, Copy):
+        one = stored(write.op.source)
+        sources: tuple[StoredArray, ...] = (one,)
+        array, chunked = as_stored(one, storage.zarr_format), as_it_is(one, storage.zarr_format)
+    else:
+        sources = tuple(map(stored, dict.fromkeys(refs(write.op))))
+        array = target_array(write.op, stored, storage.zarr_format)
+        chunked = by_chunk(write.op, stored, storage.zarr_format)
     if storing.chunks is Chunks.WHOLE:
         array = array.in_one_chunk()
         chunked = chunked if chunked is not None and chunked.zarr == array.zarr else None
-    if isinstance(write.op, Copy):
-        sources: tuple[StoredArray, ...] = (stored(write.op.source),)
-    else:
-        sources = tuple(map(stored, dict.fromkeys(refs(write.op))))
     if chunked is None:
         entry = TargetEntry(write.target, write.value, array.compressed(storing.codec))
         return Routed(write, Route.DECODE, Carriage.NONE, entry, None, sources)

@@ -63,10 +63,11 @@ def _walk(
     while entries:
         entry = entries.pop()
         key = (prefix + entry["key"]).decode()
-        if (inline := entry.get("inline_value")) is None:
-            values[key] = _extent(entry["indirect_value"])
-        else:
+        if "inline_value" in entry:
+            inline = entry["inline_value"]
             values[key] = alike.setdefault(inline, inline)
+        else:
+            values[key] = _extent(entry["indirect_value"])
 
 
 def _extent(location: str) -> Extent:

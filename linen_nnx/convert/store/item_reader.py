@@ -39,6 +39,7 @@ class ItemReader:
         self._listed = listed
         self._store = self._open_store()
         self._alike: dict[tuple[int, str | None, str], tuple[ZarrV2 | ZarrV3, ArrayValue]] = {}
+        """One object for all arrays that are alike, of which a model has many."""
         self.arrays: dict[KeyPath, StoredArray] = {}
         self.problems: list[Problem] = []
 
@@ -155,8 +156,11 @@ class ItemReader:
         written: Written | None,
         sharding: NamedSharding | None,
     ) -> Value | None:
+        # Equal metadata was parsed once, so that the object tells it; it is held, and its number with it.
+        alike = id(zarr), None if written is None else written.key_impl, entry.metadata.value_type
         try:
-            value = self._array_value(zarr, None if written is None else written.key_impl, holder)
+            if (known := self._alike.get(alike)) is None:
+                known = self._alike[alike] = zarr, _array_value(zarr, alike[1], holder)
         except ValueError as error:
             self._add(
                 Code.STORAGE_MISMATCH, entry.path, "an array of a jax dtype", str(error).splitlines()[-1]
@@ -165,20 +169,7 @@ class ItemReader:
         self.arrays[entry.path] = StoredArray(
             self._folder, self._storage, entry.path, entry.name, zarr, written, sharding, self._store
         )
-        return value
-
-    def _array_value(self, zarr: ZarrV2 | ZarrV3, key_impl: str | None, holder: Holder) -> ArrayValue:
-        """One object for all arrays that are alike, of which a model has many. Raises `ValueError`."""
-        # Equal metadata was parsed once, so that the object tells it; it is held, and its number with it.
-        alike = id(zarr), key_impl, holder.value
-        if (known := self._alike.get(alike)) is not None:
-            return known[1]
-        spec = zarr.spec
-        if key_impl is not None:
-            spec = ArraySpec(shape=spec.shape, dtype=spec.dtype, key_impl=key_impl)
-        value = ArrayValue(spec=spec, holder=holder)
-        self._alike[alike] = zarr, value
-        return value
+        return known[1]
 
     def _check_unlisted(self, left: dict[str, ZarrV2 | ZarrV3]) -> None:
         for name, zarr in sorted(left.items()):
@@ -208,3 +199,11 @@ class ItemReader:
 
     def _add(self, code: Code, path: KeyPath, expected: str, found: str, hint: str | None = None) -> None:
         self.problems.append(Problem(code=code, path=path, expected=expected, found=found, hint=hint))
+
+
+def _array_value(zarr: ZarrV2 | ZarrV3, key_impl: str | None, holder: Holder) -> ArrayValue:
+    """Raises `ValueError` on an element type that jax does not have, and on keys that are no words."""
+    spec = zarr.spec
+    if key_impl is not None:
+        spec = ArraySpec(shape=spec.shape, dtype=spec.dtype, key_impl=key_impl)
+    return ArrayValue(spec=spec, holder=holder)

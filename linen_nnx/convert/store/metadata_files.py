@@ -8,6 +8,7 @@ and no more of a file is held than what it says.
 import json
 import re
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -31,6 +32,8 @@ _scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # t
 _SPACE = re.compile(r"[ \t\n\r]*").match
 _COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*").match
 _COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*").match
+_NEXT = re.compile(r'[ \t\n\r]*,[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*').match
+"""A comma, and the name of one more member; one that has escapes is left to the decoder."""
 
 
 def parsed(file: Path, model: type[M]) -> M:
@@ -115,6 +118,9 @@ def read_shardings(file: Path) -> dict[str, NamedSharding]:
         raise _unreadable(file, error) from error
 
 
+_KEY = itemgetter("key", "key_type")
+
+
 class _Known:
     """Keys and kinds of leaves that a model has validated."""
 
@@ -125,13 +131,12 @@ class _Known:
     def entry(self, document: Any) -> Listed:
         """One entry of the tree. Raises pydantic's `ValidationError`."""
         try:
-            path = KeyPath([self._keys[key["key"], key["key_type"]] for key in document["key_metadata"]])
+            path = KeyPath(map(self._keys.__getitem__, map(_KEY, document["key_metadata"])))
             value = self._values[repr(document["value_metadata"])]
         except (KeyError, TypeError):
             entry = TreeEntry.model_validate(document)
             path, value = entry.path, entry.value_metadata
-            given = ((key["key"], key["key_type"]) for key in document["key_metadata"])
-            self._keys.update(zip(given, path, strict=True))
+            self._keys.update(zip(map(_KEY, document["key_metadata"]), path, strict=True))
             self._values[repr(document["value_metadata"])] = value
         return Listed(path, path.param_name, value)
 
@@ -177,6 +182,9 @@ class _Json:
                 raise self._broken("a name and a colon")
             self._at = colon.end()
             yield name
+            while more := _NEXT(text, self._at):
+                self._at = more.end()
+                yield more[1]
 
     def elements(self) -> Iterator[None]:
         """Each place in the list that stands here; whoever asks reads the value."""

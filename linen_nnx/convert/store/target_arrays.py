@@ -69,7 +69,7 @@ def target_array(op: Op, stored: Callable[[Ref], StoredArray], zarr_format: int)
     """The storage of the array that `op` makes, in an item of `zarr_format`."""
     match op:
         case Copy(source=source):
-            return _as_stored(stored(source), zarr_format)
+            return as_stored(stored(source), zarr_format)
         case Take(of=of, axis=axis):
             return _without(target_array(of, stored, zarr_format), axis)
         case Stack(parts=parts, axis=axis):
@@ -91,7 +91,8 @@ def target_array(op: Op, stored: Callable[[Ref], StoredArray], zarr_format: int)
             assert_never(op)
 
 
-def _as_stored(array: StoredArray, zarr_format: int) -> TargetArray:
+def as_stored(array: StoredArray, zarr_format: int) -> TargetArray:
+    """The storage of a copy of a stored array."""
     zarr = array.zarr
     if zarr.zarr_format != zarr_format:
         zarr = fresh_zarr(zarr.spec, zarr_format, zarr.chunk_shape)

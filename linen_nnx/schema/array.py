@@ -5,6 +5,7 @@ implementation, because that is how orbax stores it (the name stands in `array_m
 """
 
 from enum import StrEnum
+from functools import lru_cache
 from math import prod
 from typing import Annotated, Literal
 
@@ -106,6 +107,12 @@ class ArraySpec(Model):
         if self.key_impl is None:
             return self.bare
         return f"key<{self.key_impl}>[{','.join(map(str, self.shape[:-1]))}]"
+
+
+@lru_cache(maxsize=4096)
+def spec_of(shape: tuple[int, ...], dtype: DType, key_impl: str | None = None) -> ArraySpec:
+    """One object for all arrays that are alike: those of a model are of few shapes."""
+    return ArraySpec(shape=shape, dtype=dtype, key_impl=key_impl)
 
 
 class Holder(StrEnum):

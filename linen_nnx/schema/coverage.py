@@ -41,6 +41,10 @@ def unread_parts(ops: Sequence[Op], values: Mapping[Ref, Value], owed: set[Ref])
         return
     whole.update([op.source for op in ops if isinstance(op, Copy)])
     for op in cut:
+        if isinstance(op, Take) and isinstance(op.of, Copy):
+            # A layer of a stack, as most of them are: what `_reads` says of it.
+            reads[op.of.source].add(((op.axis, (op.index, op.index + 1)),))
+            continue
         if _uncut(op):
             whole.update(refs(op))
             continue

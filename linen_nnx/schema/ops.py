@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar, assert_never
 
 from pydantic import Field
 
-from linen_nnx.schema.array import ArraySpec, ArrayValue, DType, Value
+from linen_nnx.schema.array import ArraySpec, ArrayValue, DType, Value, spec_of
 from linen_nnx.schema.model import Model, value
 from linen_nnx.schema.path import KeyPath
 
@@ -259,11 +259,9 @@ def resized(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
 
 def taken_spec(spec: ArraySpec, axis: int) -> ArraySpec:
     """The spec without `axis`."""
-    shape = spec.shape[:axis] + spec.shape[axis + 1 :]
-    return ArraySpec(shape=shape, dtype=spec.dtype, key_impl=spec.key_impl)
+    return spec_of(spec.shape[:axis] + spec.shape[axis + 1 :], spec.dtype, spec.key_impl)
 
 
 def stacked_spec(spec: ArraySpec, axis: int, count: int) -> ArraySpec:
     """The spec with a new `axis` of `count`."""
-    shape = (*spec.shape[:axis], count, *spec.shape[axis:])
-    return ArraySpec(shape=shape, dtype=spec.dtype, key_impl=spec.key_impl)
+    return spec_of((*spec.shape[:axis], count, *spec.shape[axis:]), spec.dtype, spec.key_impl)

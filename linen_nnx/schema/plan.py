@@ -199,5 +199,5 @@ class Plan(Model):
 def same_content(one: Value, other: Value) -> bool:
     """Equal but for the kind of object that holds an array, which is a label of the target."""
     if isinstance(one, ArrayValue) and isinstance(other, ArrayValue):
-        return one.spec == other.spec
+        return one.spec is other.spec or one.spec == other.spec
     return one == other

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
-from linen_nnx.schema.array import ArraySpec, DType
+from linen_nnx.schema.array import ArraySpec, DType, spec_of
 
 _V2_NAMES = {
     "b1": DType.BOOL,
@@ -29,11 +29,6 @@ _V2_NAMES = {
     "c8": DType.COMPLEX64,
     "c16": DType.COMPLEX128,
 }
-
-
-@lru_cache(maxsize=4096)
-def _spec(shape: tuple[int, ...], dtype: DType) -> ArraySpec:
-    return ArraySpec(shape=shape, dtype=dtype)
 
 
 _SIZES: TypeAdapter[tuple[int, ...]] = TypeAdapter(tuple[int, ...], config=ConfigDict(defer_build=True))
@@ -64,7 +59,7 @@ class ZarrV2(_Stored):
     def spec(self) -> ArraySpec:
         """Shape and dtype. Raises `ValueError` on an element type that jax does not have."""
         name = self.dtype[1:] if self.dtype[:1] in "<>|" else self.dtype
-        return _spec(self.shape, _V2_NAMES.get(name) or DType(self.dtype))
+        return spec_of(self.shape, _V2_NAMES.get(name) or DType(self.dtype))
 
     @property
     def chunk_shape(self) -> tuple[int, ...]:
@@ -126,7 +121,7 @@ class ZarrV3(_Stored):
     @property
     def spec(self) -> ArraySpec:
         """Shape and dtype. Raises `ValueError` on an element type that jax does not have."""
-        return _spec(self.shape, DType(self.data_type))
+        return spec_of(self.shape, DType(self.data_type))
 
     @property
     def chunk_shape(self) -> tuple[int, ...]:

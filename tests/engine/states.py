@@ -16,7 +16,7 @@ import tensorstore as ts
 from linen_nnx import DType, KeyPath
 from linen_nnx.convert.engine.execute import Part, write_item
 from linen_nnx.convert.engine.progress import Silent
-from linen_nnx.convert.engine.routes import Settled, route, settle
+from linen_nnx.convert.engine.routes import Router, Settled, settle
 from linen_nnx.convert.store.keyvalue import ocdbt_spec
 from linen_nnx.convert.store.location import Location
 from linen_nnx.convert.store.orbax_source import open_item
@@ -268,7 +268,8 @@ def write(
         Write(target=KeyPath.of(*name.split(".", 1)), value=result(op, lambda ref: values[ref.path]), op=op)
         for name, op in ops.items()
     ]
-    settled = settle([route(one, items, item.storage, storing or Storing()) for one in writes], item.storage)
+    router = Router(items, item.storage, storing or Storing())
+    settled = settle([router.route(one) for one in writes], item.storage)
     part = Part(Place.ITEM, ROOT, settled)
     write_item(part, items, target, item.storage, None, effort or Effort(), Silent())
     return settled

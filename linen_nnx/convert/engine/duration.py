@@ -33,14 +33,17 @@ def seconds(settled: Settled, work: Work, effort: Effort) -> float:
         _COPIED if effort.transfer is Transfer.COPY else _DIGESTED * workers_of(effort)
     )
     moved = sum(unit.cost for unit in work.units if isinstance(unit, Move)) / _MOVED
-    decoded = sum(_decoding(write) for write in settled.writes if write.route is Route.DECODE)
+    made = [write for write in settled.writes if write.route is Route.DECODE]
+    # Slices of one array are stored alike.
+    arrays = {id(write.array): write.array.zarr for write in made}
+    rates = {number: _DECODED if _shrinks(zarr) else _DECODED_ONLY for number, zarr in arrays.items()}
+    decoded = sum(_nbytes(write) / rates[id(write.array)] for write in made)
     return _LEAF * len(settled.writes) + carried + (moved + decoded) / threads_of(work, effort)
 
 
-def _decoding(write: Routed) -> float:
+def _nbytes(write: Routed) -> int:
     value = write.write.value
-    rate = _DECODED if _shrinks(write.array.zarr) else _DECODED_ONLY
-    return value.spec.nbytes / rate if isinstance(value, ArrayValue) else 0.0
+    return value.spec.nbytes if isinstance(value, ArrayValue) else 0
 
 
 def _shrinks(zarr: ZarrV2 | ZarrV3) -> bool:

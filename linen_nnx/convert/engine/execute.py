@@ -8,7 +8,7 @@ from linen_nnx.convert.engine.duration import START, seconds
 from linen_nnx.convert.engine.ocdbt_target import write_database
 from linen_nnx.convert.engine.plain_target import write_folders
 from linen_nnx.convert.engine.progress import Progress
-from linen_nnx.convert.engine.routes import Routed, Settled, route, settle
+from linen_nnx.convert.engine.routes import Routed, Router, Settled, settle
 from linen_nnx.convert.engine.run import peak, work_of
 from linen_nnx.convert.engine.tap import Tap, Untapped
 from linen_nnx.convert.store.orbax_sink import write_item_files
@@ -57,7 +57,8 @@ def parts_of(
 
 
 def _settled(writes: Sequence[Write], items: Items, storage: StorageForm, storing: Storing) -> Settled:
-    return settle([route(write, items, storage, storing) for write in writes], storage)
+    router = Router(items, storage, storing)
+    return settle([router.route(write) for write in writes], storage)
 
 
 def execution(plan: Plan, parts: Sequence[Part], items: Items, effort: Effort) -> Execution:

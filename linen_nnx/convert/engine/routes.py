@@ -13,7 +13,7 @@ from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.convert.store.target_arrays import TargetArray, as_stored, target_array
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.model import record
-from linen_nnx.schema.ops import Copy, Origin, Ref, refs
+from linen_nnx.schema.ops import Copy, Op, Origin, Ref, Take, refs
 from linen_nnx.schema.options import Chunks, Storing
 from linen_nnx.schema.orbax_metadata import StorageForm
 from linen_nnx.schema.plan import Write
@@ -21,9 +21,6 @@ from linen_nnx.schema.routing import Carriage, Route
 
 DataFile = tuple[Path, str]
 """A file of stored bytes: the item's folder, and its name below it."""
-
-
-_AS_SOURCE = Storing()
 
 
 _NOWHERE: frozenset[tuple[DataFile, Extent]] = frozenset()
@@ -74,40 +71,61 @@ class Routed:
         return nbytes, extents or _NOWHERE
 
 
-def route(write: Write, items: Items, storage: StorageForm, storing: Storing = _AS_SOURCE) -> Routed:
-    """The route of one write into an item of `storage`; how bytes travel is settled by `settle`."""
-    if not isinstance(write.value, ArrayValue):
-        entry = TargetEntry(write.target, write.value, None)
-        return Routed(write, Route.METADATA, Carriage.NONE, entry, None, ())
+class Router:
+    """Finds the route of each write into one item of `storage`; how bytes travel is settled by `settle`."""
 
-    source = items[Origin.SOURCE].arrays
+    def __init__(self, items: Items, storage: StorageForm, storing: Storing) -> None:
+        self._items = items
+        self._source = items[Origin.SOURCE].arrays
+        self._storage = storage
+        self._storing = storing
+        self._slices: dict[tuple[int, int], tuple[Op, TargetArray]] = {}
+        """How the slices of an op's array are stored, all of them alike: by the op's number and the axis."""
 
-    def stored(ref: Ref) -> StoredArray:
+    def route(self, write: Write) -> Routed:
+        """The route of one write."""
+        if not isinstance(write.value, ArrayValue):
+            entry = TargetEntry(write.target, write.value, None)
+            return Routed(write, Route.METADATA, Carriage.NONE, entry, None, ())
+        # Most writes of most plans are copies.
+        if isinstance(write.op, Copy):
+            one = self._stored(write.op.source)
+            sources: tuple[StoredArray, ...] = (one,)
+            array, chunked = (
+                as_stored(one, self._storage.zarr_format),
+                as_it_is(one, self._storage.zarr_format),
+            )
+        else:
+            sources = tuple(map(self._stored, dict.fromkeys(refs(write.op))))
+            array = self._target(write.op)
+            chunked = by_chunk(write.op, self._stored, self._storage.zarr_format)
+        if self._storing.chunks is Chunks.WHOLE:
+            array = array.in_one_chunk()
+            chunked = chunked if chunked is not None and chunked.zarr == array.zarr else None
+        if chunked is None:
+            entry = TargetEntry(write.target, write.value, array.compressed(self._storing.codec))
+            return Routed(write, Route.DECODE, Carriage.NONE, entry, None, sources)
+        if chunked.zarr is not array.zarr:
+            array = TargetArray(chunked.zarr, array.write_shape, array.sharding)
+        entry = TargetEntry(write.target, write.value, array)
+        chosen = Route.REFERENCE if isinstance(write.op, Copy) else Route.CHUNK
+        same_form = {source.storage.ocdbt for source in sources} <= {self._storage.ocdbt}
+        carriage = Carriage.FILE if same_form else Carriage.VALUE
+        return Routed(write, chosen, carriage, entry, chunked, sources)
+
+    def _stored(self, ref: Ref) -> StoredArray:
         # Nearly all: an enum's own hash is slower than the rest of this.
-        return (source if ref.origin is Origin.SOURCE else items[ref.origin].arrays)[ref.path]
+        return (self._source if ref.origin is Origin.SOURCE else self._items[ref.origin].arrays)[ref.path]
 
-    # Most writes of most plans are copies.
-    if isinstance(write.op, Copy):
-        one = stored(write.op.source)
-        sources: tuple[StoredArray, ...] = (one,)
-        array, chunked = as_stored(one, storage.zarr_format), as_it_is(one, storage.zarr_format)
-    else:
-        sources = tuple(map(stored, dict.fromkeys(refs(write.op))))
-        array = target_array(write.op, stored, storage.zarr_format)
-        chunked = by_chunk(write.op, stored, storage.zarr_format)
-    if storing.chunks is Chunks.WHOLE:
-        array = array.in_one_chunk()
-        chunked = chunked if chunked is not None and chunked.zarr == array.zarr else None
-    if chunked is None:
-        entry = TargetEntry(write.target, write.value, array.compressed(storing.codec))
-        return Routed(write, Route.DECODE, Carriage.NONE, entry, None, sources)
-    if chunked.zarr is not array.zarr:
-        array = TargetArray(chunked.zarr, array.write_shape, array.sharding)
-    entry = TargetEntry(write.target, write.value, array)
-    chosen = Route.REFERENCE if isinstance(write.op, Copy) else Route.CHUNK
-    same_form = {source.storage.ocdbt for source in sources} <= {storage.ocdbt}
-    carriage = Carriage.FILE if same_form else Carriage.VALUE
-    return Routed(write, chosen, carriage, entry, chunked, sources)
+    def _target(self, op: Op) -> TargetArray:
+        if not isinstance(op, Take):
+            return target_array(op, self._stored, self._storage.zarr_format)
+        # The op is held, and its number with it.
+        alike = id(op.of), op.axis
+        if (known := self._slices.get(alike)) is None:
+            made = target_array(op, self._stored, self._storage.zarr_format)
+            known = self._slices[alike] = op.of, made
+        return known[1]
 
 
 @dataclass(frozen=True, slots=True)

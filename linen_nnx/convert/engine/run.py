@@ -13,7 +13,7 @@ from linen_nnx.convert.engine.routes import Routed
 from linen_nnx.convert.engine.sink import Sink
 from linen_nnx.convert.engine.units import Move, Unit, moves, splits, splittable
 from linen_nnx.convert.store.source_arrays import Items
-from linen_nnx.schema.ops import Ref, refs
+from linen_nnx.schema.ops import Ref, Take, refs
 from linen_nnx.schema.routing import Carriage, Effort, Route, Traffic
 from linen_nnx.schema.zarr import chunk_grid
 
@@ -32,9 +32,15 @@ def work_of(writes: Sequence[Routed], items: Items, effort: Effort) -> Work:
     units: list[Unit] = []
     together: defaultdict[tuple[Ref, int], list[Routed]] = defaultdict(list)
     made: list[Routed] = []
+    # Slices of one array are stored alike: what holds for the first of them holds for all.
+    known: dict[tuple[int, int], tuple[Ref, int] | None] = {}
     for write in writes:
         if write.route is Route.DECODE:
-            if (whole := splittable(write)) is not None:
+            op = write.write.op
+            alike = (id(op.of if isinstance(op, Take) else op), id(write.array))
+            if alike not in known:
+                known[alike] = splittable(write)
+            if (whole := known[alike]) is not None:
                 together[whole].append(write)
             else:
                 made.append(write)

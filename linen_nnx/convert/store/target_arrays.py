@@ -62,7 +62,8 @@ class TargetArray:
 
     def compressed(self, codec: Codec) -> "TargetArray":
         """With its chunks compressed otherwise."""
-        return TargetArray(compressed(self.zarr, codec), self.write_shape, self.sharding)
+        zarr = compressed(self.zarr, codec)
+        return self if zarr is self.zarr else TargetArray(zarr, self.write_shape, self.sharding)
 
 
 def target_array(op: Op, stored: Callable[[Ref], StoredArray], zarr_format: int) -> TargetArray:

@@ -35,7 +35,7 @@ def by_chunk(op: Op, stored: Callable[[Ref], StoredArray], zarr_format: int) -> 
     """How `op` is made of stored chunks; None if a chunk would have to be decoded."""
     match op:
         case Copy(source=source):
-            return as_it_is(stored(source), zarr_format)
+            return _copied(stored(source), zarr_format)
         case Take(of=of, axis=axis, index=index):
             return _taken(by_chunk(of, stored, zarr_format), axis, index)
         case Stack(parts=parts, axis=axis):
@@ -46,8 +46,7 @@ def by_chunk(op: Op, stored: Callable[[Ref], StoredArray], zarr_format: int) -> 
             assert_never(op)
 
 
-def as_it_is(array: StoredArray, zarr_format: int) -> Chunked | None:
-    """A stored array by its own chunks; None where they would stand under other keys."""
+def _copied(array: StoredArray, zarr_format: int) -> Chunked | None:
     return Chunked(array.zarr, lambda at: (array, at)) if array.zarr.zarr_format == zarr_format else None
 
 

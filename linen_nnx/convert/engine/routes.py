@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from linen_nnx.convert.engine.chunks import Chunked, as_it_is, by_chunk
+from linen_nnx.convert.engine.chunks import Chunked, by_chunk
 from linen_nnx.convert.store.extents import Extent, StoredValue
 from linen_nnx.convert.store.orbax_sink import TargetEntry
 from linen_nnx.convert.store.read import StoredArray
@@ -91,14 +91,11 @@ class Router:
         if isinstance(write.op, Copy):
             one = self._stored(write.op.source)
             sources: tuple[StoredArray, ...] = (one,)
-            array, chunked = (
-                as_stored(one, self._storage.zarr_format),
-                as_it_is(one, self._storage.zarr_format),
-            )
+            array = as_stored(one, self._storage.zarr_format)
         else:
             sources = tuple(map(self._stored, dict.fromkeys(refs(write.op))))
             array = self._target(write.op)
-            chunked = by_chunk(write.op, self._stored, self._storage.zarr_format)
+        chunked = by_chunk(write.op, self._stored, self._storage.zarr_format)
         if self._storing.chunks is Chunks.WHOLE:
             array = array.in_one_chunk()
             chunked = chunked if chunked is not None and chunked.zarr == array.zarr else None

@@ -46,6 +46,8 @@ class LayerGroup(Model):
     def _a_slot_a_layer(self) -> Self:
         if self.stacking is LayerStacking.STACKED and len(self.slots) != self.count:
             raise ValueError(f"{len(self.slots)} slots for {self.count} layers")
+        if len(set(self.slots)) != len(self.slots):
+            raise ValueError("two layers stand in one slot")
         return self
 
     @property

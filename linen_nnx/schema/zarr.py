@@ -179,6 +179,8 @@ def chunk_grid(array: ZarrV2 | ZarrV3) -> Iterator[tuple[int, ...]]:
 METADATA_KEYS = {2: ".zarray", 3: "zarr.json"}
 """The key that holds it, below the array's folder."""
 
+_MOST = 2**63
+"""No size is as large: tensorstore counts in 64 bits."""
 _ADAPTER: TypeAdapter[ZarrV2 | ZarrV3] = TypeAdapter(ZarrArray, config=ConfigDict(defer_build=True))
 
 
@@ -189,9 +191,29 @@ def parse_zarr(text: bytes) -> ZarrV2 | ZarrV3:
     Equal texts are parsed once: the arrays of a model are of few shapes.
     """
     array = _ADAPTER.validate_json(text)
-    if len(array.chunk_shape) != len(array.shape) or 0 in array.chunk_shape:
-        raise ValueError(f"chunks {array.chunk_shape} do not fit shape {array.shape}")
+    if isinstance(array, ZarrV3):
+        _check_codecs(array.codecs)
+    for chunk in (array.chunk_shape, array.read_chunk_shape):
+        if len(chunk) != len(array.shape) or not all(0 < size < _MOST for size in chunk):
+            raise ValueError(f"chunks {chunk} do not fit shape {array.shape}")
+    if not all(0 <= size < _MOST for size in array.shape):
+        raise ValueError(f"there is no shape {array.shape}")
     return array
+
+
+def _check_codecs(codecs: object) -> None:
+    """What is read of codecs later is there. Raises `ValueError`."""
+    if not isinstance(codecs, list | tuple):
+        raise ValueError(f"codecs are a list, and no {codecs!r}")
+    for codec in codecs:
+        match codec:
+            case {"name": "sharding_indexed", "configuration": {"chunk_shape": list(), **rest}}:
+                _check_codecs(rest.get("codecs", ()))
+                _check_codecs(rest.get("index_codecs", ()))
+            case {"name": str(name)} if name != "sharding_indexed":
+                pass
+            case _:
+                raise ValueError(f"{codec!r} is no codec")
 
 
 def zarr_json(array: ZarrV2 | ZarrV3) -> dict[str, Any]:

@@ -158,7 +158,7 @@ SLOTS_OF_LAYERS = st.builds(LayerSlot, path=PATHS, index=tuples_of(st.integers(0
 def groups(draw: st.DrawFn) -> LayerGroup:
     """A slot a layer where layers are stacked."""
     stacking, count = draw(st.sampled_from(LayerStacking)), draw(st.integers(1, 4))
-    slots = draw(st.lists(SLOTS_OF_LAYERS, min_size=count, max_size=count))
+    slots = draw(st.lists(SLOTS_OF_LAYERS, min_size=count, max_size=count, unique=True))
     return LayerGroup(
         parent=draw(PATHS),
         name=draw(NAMES),

@@ -18,6 +18,7 @@ from msgpack.exceptions import OutOfData
 Names = tuple[str, ...]
 _EXTENSIONS = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
 _SIZED = {0xC7: ">B", 0xC8: ">H", 0xC9: ">I"}
+_HEADS = {0xC4: 2, 0xC5: 3, 0xC6: 5}
 _ARRAY, _SCALAR = 1, 3
 CHUNKED = "__msgpack_chunked_array__"
 
@@ -41,7 +42,7 @@ def walk(data: mmap) -> Iterator[tuple[Names, Node]]:
     """Every leaf with the keys that lead to it. Raises `ValueError` on bytes that are no such file."""
     try:
         end = yield from _walk(data, 0, ())
-    except (OutOfData, struct.error, IndexError, TypeError) as error:
+    except (OutOfData, struct.error, IndexError, TypeError, RecursionError) as error:
         raise ValueError(f"it ends before its last value, or is damaged: {error}") from error
     if end != len(data):
         raise ValueError(f"{len(data) - end} bytes follow the last value")
@@ -107,5 +108,9 @@ def _extension(data: mmap, at: int) -> tuple[Node, int]:
     shape, dtype = unpacker.unpack(), unpacker.unpack()
     # What is left is the head of the bytes, of 2, 3 or 5 bytes, and the bytes themselves.
     place = start + int(unpacker.tell())
-    place += {0xC4: 2, 0xC5: 3, 0xC6: 5}[data[place]]
+    if (head_of_bytes := _HEADS.get(data[place])) is None:
+        raise ValueError(f"the array at byte {at} has no bytes")
+    place += head_of_bytes
+    if not all(isinstance(size, int) and size >= 0 for size in shape):
+        raise ValueError(f"the array at byte {at} has no shape")
     return RawArray(tuple(shape), str(dtype), place, end - place), end

@@ -9,6 +9,7 @@ its place, below `opt_state`.
 import mmap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,17 @@ def _path(names: Names, chains: set[Names]) -> KeyPath:
     return KeyPath(tuple(keys))
 
 
+def _other_size(path: KeyPath, array: RawArray, wanted: int, stored: int) -> Problem:
+    shape = f"{array.dtype}[{','.join(map(str, array.shape))}]"
+    return Problem(
+        code=Code.STORAGE_MISMATCH,
+        path=path,
+        expected=f"{wanted} bytes, for {shape}",
+        found=f"{stored} bytes",
+        hint="the file is damaged; take it from another copy of the checkpoint",
+    )
+
+
 class _Reader:
     def __init__(self, file: Path, store: MsgpackArrays) -> None:
         self._file = file
@@ -205,6 +217,10 @@ class _Reader:
             dtype = DType(first.dtype)
         except ValueError:
             self._refuse(path, first)
+            return None
+        wanted, stored = prod(first.shape) * dtype.itemsize, sum(chunk.length for chunk in chunks)
+        if wanted != stored:
+            self.problems.append(_other_size(path, first, wanted, stored))
             return None
         self._store.chunks[path.param_name] = chunks
         # As flax restores it, whatever kind of array it was.

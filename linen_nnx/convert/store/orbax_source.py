@@ -1,5 +1,6 @@
 """An orbax item on disk as a `Source`: its entries from metadata alone, its faults all at once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from linen_nnx.schema.orbax_metadata import (
     StorageForm,
 )
 from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.plan import same_content
 from linen_nnx.schema.problem import Code, Problem
-from linen_nnx.schema.residue import RESIDUE_FILE, SIDE_ITEM, Residue
+from linen_nnx.schema.residue import RESIDUE_FILE, SIDE_ITEM, Kept, Residue
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,4 +119,23 @@ def _open_side(folder: Path) -> OrbaxSide | None:
         return None
     residue = parsed(own / RESIDUE_FILE, Residue)
     item = open_item(Location(item=own / SIDE_ITEM)) if (own / SIDE_ITEM).is_dir() else None
+    found = {} if item is None else item.inventory.by_path
+    lost = [_not_kept(kept, found.get(kept.path)) for kept in residue.kept if not _is_kept(kept, found)]
+    raise_if(lost, CheckpointError)
     return OrbaxSide(residue=residue, item=item)
+
+
+def _is_kept(kept: Kept, found: Mapping[KeyPath, Value]) -> bool:
+    return kept.path in found and same_content(found[kept.path], kept.value)
+
+
+def _not_kept(kept: Kept, found: Value | None) -> Problem:
+    """What the record of a conversion names is not what lies beside the state."""
+    return Problem(
+        code=Code.STORAGE_MISMATCH,
+        path=kept.path,
+        expected=f"{kept.value}, as {RESIDUE_FILE} says",
+        found="nothing" if found is None else str(found),
+        item=f"{OWN_FOLDER}/{SIDE_ITEM}",
+        hint="what was kept for the way back is damaged; without the folder the state alone is read",
+    )

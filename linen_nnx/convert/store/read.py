@@ -65,7 +65,7 @@ def open_array(stored: StoredArray, context: Any = None) -> Any:
         return ts.open(
             spec, open=True, assume_metadata=True, context=context, recheck_cached_data="open"
         ).result()
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise StorageError(f"cannot open {stored.name}: {error}") from error
 
 

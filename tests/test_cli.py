@@ -1,6 +1,7 @@
 """The command line: what each command prints where, writes and ends with."""
 
 import gc
+import io
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -61,6 +63,7 @@ from linen_nnx.schema.residue import RESIDUE_FILE
 from linen_nnx.schema.routing import RoutedPlan, Transfer
 from tests.engine.states import level_of
 from tests.support.checkpoints import files_of, random_tree, save_item, save_run
+from tests.support.command import run as run_here
 from tests.support.entries import Entries, differences, read, text_of
 from tests.support.small import STACKED, Specs, edit_metadata, item_of, linen, native, save
 
@@ -322,6 +325,12 @@ def test_a_storage_fault_is_no_empty_list_of_problems(made: Made, run: Run, tmp_
     done = run("convert", made.nnx, tmp_path / ("x" * 300), "--json")
     assert done.code == 3
     assert done.out == "" or Problems.model_validate_json(done.out).problems
+
+
+def test_a_program_may_take_the_document_from_a_stream_of_its_own(made: Made) -> None:
+    with redirect_stdout(io.StringIO()) as stream:
+        assert run_here("inspect", made.nnx, "--json") == 0
+    assert Inspection.model_validate_json(stream.getvalue()).path == str(made.nnx)
 
 
 # What is printed where

@@ -29,7 +29,9 @@ def json(document: BaseModel) -> None:
     """One JSON document on stdout."""
     text = document.model_dump_json(indent=1)
     # JSON has escapes of its own for what the encoding of stdout lacks.
-    print(text if sys.stdout.encoding.lower().startswith("utf") else _NOT_ASCII.sub(_escaped, text))
+    # A stream in memory has none.
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text if encoding.lower().startswith("utf") else _NOT_ASCII.sub(_escaped, text))
 
 
 def _escaped(found: re.Match[str]) -> str:

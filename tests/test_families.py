@@ -280,7 +280,9 @@ def test_a_cycle_that_a_run_may_choose_is_asked_for_and_never_guessed(name: str)
     assert "--layer-cycle" in hint
 
 
-@pytest.mark.parametrize(("name", "cycle"), [("llama4", 3), ("gpt_oss", 4), ("qwen3_next", 3)])
+@pytest.mark.parametrize(
+    ("name", "cycle"), [("llama4", 3), ("gpt_oss", 4), ("qwen3_next", 3), ("deepseek", 2)]
+)
 def test_a_block_that_the_layers_do_not_fill_is_refused(name: str, cycle: int) -> None:
     options = STACK.model_copy(update={"layer_cycle": cycle})
     assert refusal(FAMILIES[name], ("nnx", "nested"), options)[0] is Code.LAYERS_NOT_STACKABLE

@@ -38,7 +38,10 @@ def fresh_slots(
     if group.name != LAYERS:
         if group.name in (DENSE, MOE) and any(ENGRAM in seen[key].names for key in _siblings(group, seen)):
             return _ranges(group, found), None
-        slots = _cycled(LAYERS, "layers_{}", group.count, cycle or period_of(found) or 1)
+        block = cycle or period_of(found) or 1
+        if group.count % block:
+            return (), _no_remainder(group, block)
+        slots = _cycled(LAYERS, "layers_{}", group.count, block)
         return tuple(LayerSlot(path=ROOT / group.name + s.path[1:], index=s.index) for s in slots), None
     family = family_of(found.names, found.beside, stated)
     if family is None:
@@ -174,6 +177,16 @@ def _unknown_prefix(group: LayerGroup, family: Family) -> Problem:
         expected=f"{family.prefix_mark} in the first layers of {family.name}, which are never stacked",
         found="none, so that their number is not known",
         hint="give a --template with stacked layers",
+    )
+
+
+def _no_remainder(group: LayerGroup, cycle: int) -> Problem:
+    return Problem(
+        code=Code.LAYERS_NOT_STACKABLE,
+        path=in_params(group.at),
+        expected=f"a multiple of {cycle} layers, the length of a block: no place is known for what is left over",
+        found=str(group.count),
+        hint="name another length with --layer-cycle, or convert with --no-scan-layers",
     )
 
 

@@ -184,7 +184,7 @@ def _no_remainder(group: LayerGroup, cycle: int) -> Problem:
     return Problem(
         code=Code.LAYERS_NOT_STACKABLE,
         path=in_params(group.at),
-        expected=f"a multiple of {cycle} layers, the length of a block: no place is known for what is left over",
+        expected=f"a multiple of {cycle} layers, the length of a block: what is left over has no known place",
         found=str(group.count),
         hint="name another length with --layer-cycle, or convert with --no-scan-layers",
     )

@@ -1,7 +1,7 @@
 """What shapes alone do not show of moments: dtypes out of line, parameters that one field forgot."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from linen_nnx.schema.array import ArrayValue, DType
 from linen_nnx.schema.ir import OptimizerLeaf, Slot, TrainState, optimizer_address
@@ -22,22 +22,31 @@ def moment_problems(state: TrainState) -> list[Problem]:
 
 def _dtypes(fields: _Fields, state: TrainState) -> Iterator[Problem]:
     """A field keeps its parameters' dtypes, or one dtype of its own (`mu_dtype`)."""
+    several = {at: moments for at, moments in fields.items() if not _of_one_dtype(moments.values())}
+    if not several:
+        return
     parameters = {
         v.slot: v.leaf.value.spec.dtype for v in state.variables if isinstance(v.leaf.value, ArrayValue)
     }
-    for at, moments in fields.items():
+    for at, moments in several.items():
         found: dict[Slot, DType] = {
             slot: item.leaf.value.spec.dtype
             for slot, item in moments.items()
             if isinstance(item.leaf.value, ArrayValue)
         }
         own = {slot: dtype for slot, dtype in found.items() if dtype != parameters.get(slot, dtype)}
-        if not own or len(set(found.values())) == 1:
+        if not own:
             continue
         usual = Counter(found.values()).most_common(1)[0][0]
         for slot, dtype in found.items():
             if dtype != usual and (slot in own or parameters.get(slot) == usual):
                 yield _dtype_problem(optimizer_address(at, slot), usual, dtype)
+
+
+def _of_one_dtype(moments: Iterable[OptimizerLeaf]) -> bool:
+    values = [item.leaf.value for item in moments]
+    dtypes = [value.spec.dtype for value in values if isinstance(value, ArrayValue)]
+    return all(dtype is dtypes[0] for dtype in dtypes)
 
 
 def _dtype_problem(path: KeyPath, usual: DType, dtype: DType) -> Problem:
@@ -55,6 +64,8 @@ def _uneven(fields: _Fields) -> Iterator[Problem]:
     for at in fields:
         by_parent[at[:-1]].append(at)
     for siblings in by_parent.values():
+        if len({frozenset(fields[at]) for at in siblings}) == 1:
+            continue
         union = dict.fromkeys(slot for at in siblings for slot in fields[at])
         for at in siblings:
             for slot in union:

@@ -63,7 +63,7 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
     if state.inner is not None and inner is not None:
         raise_if(collisions(state.inner, inner), ConversionError)
     _check_step(state, source)
-    writes, form, notes = wrap([*lower(state, form)], form, lifted.form, known)
+    writes, form, notes = wrap(lower(state, form), form, lifted.form, known)
     form = form.model_copy(update={"groups": state.groups})
     _check_lowered(writes, form)
     writes = nested(writes, form)

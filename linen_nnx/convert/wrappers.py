@@ -1,6 +1,6 @@
 """Which leaves stand under a last key `value`: in the source by its own record, in the target by its form."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from linen_nnx.convert.layouts import nnx_roots
 from linen_nnx.schema.inventory import Inventory
@@ -24,7 +24,7 @@ def recorded(form: Form, inventory: Inventory) -> tuple[Wrapped, list[Problem]]:
 
 
 def wrap(
-    writes: Sequence[Write], form: Form, source: Form, known: Form | None
+    lowered: Iterable[Write], form: Form, source: Form, known: Form | None
 ) -> tuple[list[Write], Form, list[Note]]:
     """The writes in the wrappers of `form`, which then lists those that no rule tells.
 
@@ -33,7 +33,8 @@ def wrap(
     """
     if not _by_list(form):
         by_rule = _rule(form)
-        return [_ended(w, by_rule(w.target)) for w in writes], form, []
+        return [_ended(w, by_rule(w.target)) for w in lowered], form, []
+    writes = list(lowered)
     listed = frozenset(form.wrapped)
     moved = known is source
     made = [_ended(w, w.target in listed or (moved and _was_wrapped(w, listed))) for w in writes]

@@ -47,7 +47,7 @@ def by_chunk(op: Op, stored: Callable[[Ref], StoredArray], zarr_format: int) -> 
 
 
 def _copied(array: StoredArray, zarr_format: int) -> Chunked | None:
-    return Chunked(array.zarr, lambda at: (array, at)) if array.zarr.zarr_format == zarr_format else None
+    return Chunked(array.zarr, array.at) if array.zarr.zarr_format == zarr_format else None
 
 
 def _taken(inner: Chunked | None, axis: int, index: int) -> Chunked | None:

@@ -79,6 +79,8 @@ class Router:
         self._source = items[Origin.SOURCE].arrays
         self._storage = storage
         self._storing = storing
+        self._copies: dict[tuple[int, int, int], TargetArray] = {}
+        """How copies of arrays are stored that are stored alike themselves."""
         self._slices: dict[tuple[int, int], tuple[Op, TargetArray]] = {}
         """How the slices of an op's array are stored, all of them alike: by the op's number and the axis."""
 
@@ -91,7 +93,7 @@ class Router:
         if isinstance(write.op, Copy):
             one = self._stored(write.op.source)
             sources: tuple[StoredArray, ...] = (one,)
-            array = as_stored(one, self._storage.zarr_format)
+            array = self._copy(one)
         else:
             sources = tuple(map(self._stored, dict.fromkeys(refs(write.op))))
             array = self._target(write.op)
@@ -113,6 +115,13 @@ class Router:
     def _stored(self, ref: Ref) -> StoredArray:
         # Nearly all: an enum's own hash is slower than the rest of this.
         return (self._source if ref.origin is Origin.SOURCE else self._items[ref.origin].arrays)[ref.path]
+
+    def _copy(self, one: StoredArray) -> TargetArray:
+        # What arrays share is one object, which their item holds, and its number with it.
+        alike = id(one.zarr), id(one.written), id(one.sharding)
+        if (known := self._copies.get(alike)) is None:
+            known = self._copies[alike] = as_stored(one, self._storage.zarr_format)
+        return known
 
     def _target(self, op: Op) -> TargetArray:
         if not isinstance(op, Take):

@@ -127,12 +127,17 @@ class _Known:
     def __init__(self) -> None:
         self._keys: dict[tuple[str, int], Key] = {}
         self._values: dict[str, ValueMetadata] = {}
+        self._last: tuple[Any, ValueMetadata] | None = None
 
     def entry(self, document: Any) -> Listed:
         """One entry of the tree. Raises pydantic's `ValidationError`."""
         try:
             path = KeyPath(map(self._keys.__getitem__, map(_KEY, document["key_metadata"])))
-            value = self._values[repr(document["value_metadata"])]
+            given = document["value_metadata"]
+            # Mostly it is what the entry before has.
+            if self._last is None or given != self._last[0]:
+                self._last = given, self._values[repr(given)]
+            value = self._last[1]
         except (KeyError, TypeError):
             entry = TreeEntry.model_validate(document)
             path, value = entry.path, entry.value_metadata

@@ -30,6 +30,10 @@ class StoredArray:
         """Where the chunk at `index` of the grid lies; None where it is left out, being all fill value."""
         return self.store.stored.get(f"{self.name}/{self.zarr.chunk_key(index)}")
 
+    def at(self, index: tuple[int, ...]) -> "tuple[StoredArray, tuple[int, ...]]":
+        """The array itself and the index: where the chunk of a copy comes from."""
+        return self, index
+
     def where(self, value: StoredValue) -> str:
         """Where a stored value lies, for a message."""
         if isinstance(value, bytes):

@@ -454,6 +454,17 @@ def test_validate_against_names_what_is_missing_unexpected_or_of_another_shape(m
     assert re.search(rf"layers_1/norm/scale: .*\[{Code.SHAPE_MISMATCH}\]", done.out)
 
 
+def test_validate_against_another_layout_says_so_first(made: Made, run: Run) -> None:
+    done = run("validate", made.nnx, "--against", made.stacked)
+    assert done.code == 1
+    first, hint = done.out.splitlines()[:2]
+    assert first == (
+        "expected a state in the layout linen, as that which it is held against, "
+        "found one in the layout nnx  [wrong-kind]"
+    )
+    assert "`diff`" in hint
+
+
 @pytest.mark.parametrize("more", [[], ["--against"], ["--restore"], ["--against", "--restore"]])
 def test_a_conversion_is_verified(more: list[str], made: Made, run: Run, tmp_path: Path) -> None:
     convert(made.nnx, tmp_path / "target", options=ConversionOptions(stacking=LayerStacking.STACKED))

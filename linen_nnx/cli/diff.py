@@ -13,7 +13,9 @@ NAME = "diff"
 
 
 def run(
-    a: Annotated[Path, typer.Argument(help="A run, step or item folder.", show_default=False)],
+    a: Annotated[
+        Path, typer.Argument(help="A run, step or item folder, or a legacy file of flax.", show_default=False)
+    ],
     b: Annotated[Path, typer.Argument(help="Another, of any layout.", show_default=False)],
     only: Annotated[
         list[PartName] | None, typer.Option("--only", help="Only this part; may be given more than once.")

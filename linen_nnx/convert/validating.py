@@ -1,5 +1,6 @@
 """Every fault of a checkpoint or a live tree, all at once."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
@@ -12,7 +13,7 @@ from linen_nnx.convert.store.location import locate
 from linen_nnx.convert.store.orbax_source import OrbaxItem, open_item
 from linen_nnx.convert.store.protocol import Side
 from linen_nnx.schema.array import ArrayValue, Value
-from linen_nnx.schema.errors import ProblemsError
+from linen_nnx.schema.errors import LayoutError, ProblemsError
 from linen_nnx.schema.inventory import Inventory
 from linen_nnx.schema.layout import Layout
 from linen_nnx.schema.path import KeyPath
@@ -52,19 +53,47 @@ def validate(
             return problems
         case Spec():
             return [*problems, *_spec_problems(read, expected)]
-        case Inventory():
-            return [*problems, *differences(inventory, expected)]
+        case _Other():
+            apart = [] if read is None else _other_layout(read.detection.layout, expected)
+            return [*problems, *apart, *differences(inventory, expected.inventory)]
         case _:
             assert_never(expected)
 
 
-def _expected(against: object) -> Spec | Inventory | None:
+@dataclass(frozen=True, slots=True)
+class _Other:
+    """What another checkpoint or tree holds."""
+
+    inventory: Inventory
+    side: Side | None
+
+
+def _other_layout(layout: Layout, expected: _Other) -> list[Problem]:
+    """Entries of two layouts have few paths in common: said once, before all that follows from it."""
+    try:
+        wanted = read_entries(expected.inventory, expected.side).detection.layout
+    except LayoutError:
+        return []
+    if wanted is layout:
+        return []
+    return [
+        Problem(
+            code=Code.WRONG_KIND,
+            expected=f"a state in the layout {wanted.value}, as that which it is held against",
+            found=f"one in the layout {layout.value}",
+            hint="`diff` compares states of different layouts",
+        )
+    ]
+
+
+def _expected(against: object) -> Spec | _Other | None:
     """A file is a spec, a folder a checkpoint."""
     if against is None or isinstance(against, Spec):
         return against
     if isinstance(against, str | Path) and Path(against).suffix == ".json" and Path(against).is_file():
         return read_spec(against)
-    return _entries(against, None, None)[0]
+    inventory, side, _ = _entries(against, None, None)
+    return _Other(inventory, side)
 
 
 def _spec_problems(read: Read | None, spec: Spec) -> list[Problem]:

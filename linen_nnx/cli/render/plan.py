@@ -36,10 +36,11 @@ def execution(cost: Execution) -> None:
     verb = "linked" if cost.effort.transfer is Transfer.LINK else "copied"
     print(
         f"stored bytes: {size(cost.referenced)} by reference, {size(cost.moved)} moved one by one; "
-        f"{size(cost.decoded)} decoded; {cost.files} data files ({size(cost.file_bytes)}) {verb}"
+        f"{size(cost.decoded)} decoded; {counted(cost.files, 'data file')} "
+        f"({size(cost.file_bytes)}) {verb}"
     )
     if cost.sparse_files:
-        print(f"{cost.sparse_files} data files stay behind, being mostly of no use; their values are moved")
+        print(f"{counted(cost.sparse_files, 'data file')} left behind, mostly of no use: values are moved")
     print(f"memory at most {size(cost.peak_memory)}; about {duration(cost.seconds)} on a fast disk")
 
 

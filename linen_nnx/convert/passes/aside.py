@@ -62,8 +62,9 @@ def _notes(aside: tuple[Variable | OptimizerLeaf, ...]) -> list[Note]:
         return []
     variables = [item.slot.path for item in aside if isinstance(item, Variable)]
     moments = sum(isinstance(item, OptimizerLeaf) and item.mirrors is not None for item in aside)
-    counts = {"variables": len(variables), "moments": moments, "empty optimizer states": 0}
-    counts["empty optimizer states"] = len(aside) - len(variables) - moments
-    what = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    text = f"{what} that the target layout cannot hold are kept in its linen_nnx/ folder for the way back"
+    rest = len(aside) - len(variables) - moments
+    counts = ((len(variables), "variable"), (moments, "moment"), (rest, "empty optimizer state"))
+    what = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts if count)
+    verb = "is" if len(aside) == 1 else "are"
+    text = f"{what} that the target layout cannot hold {verb} kept in its linen_nnx/ folder for the way back"
     return [Note(code=NoteCode.KEPT_ASIDE, text=text, paths=tuple(variables[:5]))]

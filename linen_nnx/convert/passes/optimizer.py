@@ -70,7 +70,7 @@ class FillChains(Model):
         if not gaps:
             return []
         text = (
-            f"{len(gaps)} empty states stand between used ones and were put back as None; "
+            f"{len(gaps)} empty state{'' if len(gaps) == 1 else 's'} between used ones put in as None; "
             "empty states behind the last used one cannot be seen in the source"
         )
         return [Note(code=NoteCode.CHAIN_PADDED, text=text, paths=tuple(gaps[:5]))]

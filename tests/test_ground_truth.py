@@ -80,6 +80,13 @@ def test_diff_finds_nothing_between_a_state_and_what_came_back_from_the_other_fr
     assert inspect(tmp_path / "back").kept_aside == 0
 
 
+def test_a_converted_state_has_the_structure_of_one_of_the_other_framework(tmp_path: Path) -> None:
+    native = GROUND_TRUTH / "old-nnx-scan-llama2-adamw"
+    convert(GROUND_TRUTH / "old-linen-scan-llama2-adamw", tmp_path / "nnx", to=Layout.NNX, template=native)
+    assert inspect(tmp_path / "nnx").kept_aside == 1
+    assert diff(tmp_path / "nnx", native, structure=True).differences == ()
+
+
 def detected(path: Path) -> Layout:
     """By its looks."""
     found = inspect(path).detection

@@ -9,6 +9,7 @@ from linen_nnx.schema.array import EmptyValue
 from linen_nnx.schema.inspection import PartName
 from linen_nnx.schema.ir import PARAMS, REFERENCE, RNGS
 from linen_nnx.schema.layout import Layout
+from linen_nnx.schema.ops import Origin, refs
 from linen_nnx.schema.path import ROOT, KeyPath
 
 
@@ -35,15 +36,15 @@ _Key = tuple[object, ...]
 def pairs(a: Side, b: Side) -> list[Pair]:
     """Every leaf of either side, in natural order of names.
 
-    An empty that one layout writes and the other does not is left out where the layouts differ: it is a
-    matter of form.
+    An empty that one layout writes and the other does not is a matter of form and left out: where the
+    layouts differ, and where it is only kept beside a state whose layout has no place for it.
     """
     collections = _collections_count(a.layout, b.layout)
     twice = repeated(a.leaves) | repeated(b.leaves)
     ones, others = ({_key(leaf, collections, twice): leaf for leaf in side.leaves} for side in (a, b))
     same_layout = a.layout is b.layout
     found = (_pair(ones.get(key), others.get(key), key) for key in dict.fromkeys((*ones, *others)))
-    kept = [pair for pair in found if same_layout or not _is_form(pair)]
+    kept = [pair for pair in found if not _is_form(pair, same_layout=same_layout)]
     return sorted(kept, key=lambda pair: pair.path.natural())
 
 
@@ -58,8 +59,11 @@ def in_collections_of(a: Side, b: Side) -> Side:
     return replace(b, leaves=tuple(map(told, b.leaves)))
 
 
-def _is_form(pair: Pair) -> bool:
-    return (pair.a is None or pair.b is None) and isinstance(pair.either.leaf.value, EmptyValue)
+def _is_form(pair: Pair, *, same_layout: bool) -> bool:
+    leaf = pair.either.leaf
+    if (pair.a is not None and pair.b is not None) or not isinstance(leaf.value, EmptyValue):
+        return False
+    return not same_layout or any(ref.origin is Origin.SIDE for ref in refs(leaf.op))
 
 
 def _collections_count(a: Layout, b: Layout) -> dict[str, str] | None:

@@ -11,6 +11,7 @@ optimizer state from an NNX one. The text form keeps the difference:
 | attribute      | `.name` | written as 2     |
 
 Inside a name, `/` and `\` are escaped by a backslash, as is a leading `[` or `.`; an empty name is `\0`.
+Control characters, which would end a line or steer a terminal, are written `\x1b`, lone surrogates `\ud800`.
 
 A plan handles millions of keys and paths. So there is one object for each key, and a path is the tuple of
 its keys: paths then compare and hash by the identity of their keys, without a call into Python.
@@ -33,7 +34,8 @@ Rank = tuple[Natural, str]
 """The same, and no two keys have one: below a field is something else than below a dict key of its name."""
 
 _SPLIT = re.compile(r"((?:[^/\\]|\\.)*)(?:/|$)")
-_UNESCAPE = re.compile(r"\\(.)")
+_ESCAPED = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|(.))")
+_UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _DIGITS = re.compile(r"(\d+)")
 _INDEX = re.compile(r"\[(\d+)\]")
 
@@ -42,11 +44,23 @@ def _escape(name: str) -> str:
     if not name:
         return "\\0"
     escaped = name.replace("\\", "\\\\").replace("/", "\\/")
+    if not name.isprintable():
+        escaped = _UNPRINTED.sub(_by_number, escaped)
     return "\\" + escaped if escaped[0] in "[." else escaped
 
 
+def _by_number(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+
+
 def _unescape(text: str) -> str:
-    return "" if text == "\\0" else _UNESCAPE.sub(r"\1", text)
+    return "" if text == "\\0" else _ESCAPED.sub(_meant, text)
+
+
+def _meant(found: re.Match[str]) -> str:
+    number = found[1] or found[2]
+    return found[3] if number is None else chr(int(number, 16))
 
 
 def _natural(name: str) -> Natural:

@@ -111,7 +111,7 @@ NASTY = st.sampled_from(
     ]
 )
 PLAIN = st.from_regex(r"[a-z]+(_[0-9]{1,2})?", fullmatch=True)
-NAMES = st.one_of(PLAIN, NASTY, st.text(max_size=6), st.text(alphabet="/\\[].0a", max_size=6))
+NAMES = st.one_of(PLAIN, NASTY, st.text(max_size=6), st.text(alphabet="/\\[].0axu1\n\x1b", max_size=8))
 INDICES = st.integers(0, 10**6)
 KEYS: st.SearchStrategy[Key] = st.one_of(
     st.builds(DictKey, NAMES), st.builds(SequenceKey, INDICES), st.builds(AttributeKey, NAMES)

@@ -39,6 +39,11 @@ def test_any_text_that_is_read_settles_after_one_rewriting(text: str) -> None:
         (KeyPath.of(""), "\\0"),
         (KeyPath.of("\\0"), "\\\\0"),
         (KeyPath.of("lora_a.kernel"), "lora_a.kernel"),
+        (KeyPath.of("two\nlines"), "two\\x0alines"),
+        (KeyPath.of("\x1b[31mred"), "\\x1b[31mred"),
+        (KeyPath.of("\\x1b"), "\\\\x1b"),
+        (KeyPath.of("half \ud800"), "half \\ud800"),
+        (KeyPath.of("κερνελ 😀"), "κερνελ 😀"),
     ],
 )
 def test_the_text_form_is_as_documented(path: KeyPath, text: str) -> None:

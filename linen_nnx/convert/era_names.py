@@ -34,7 +34,12 @@ def old_names(paths: Iterable[KeyPath]) -> tuple[OldName, ...]:
     """The older names that stand in a model of these paths."""
     found: set[OldName] = set()
     pipelines, moe = set(), set()
-    for keys in {path.keys[:_HEAD] for path in paths}:
+    heads = {path.keys[:_HEAD] for path in paths}
+    if not any(
+        key in (_MTP, _STACK, _PIPELINE) or _is_moe(key, _MOE) for key in frozenset[Key]().union(*heads)
+    ):
+        return ()
+    for keys in heads:
         for depth, key in enumerate(keys):
             if key == _MTP and depth + 1 < len(keys) and _number(keys[depth + 1]):
                 found.add(OldName.MTP_TRANSFORMER)

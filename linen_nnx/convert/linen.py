@@ -21,7 +21,7 @@ from linen_nnx.schema.ir import (
 from linen_nnx.schema.layout import Form, Layout
 from linen_nnx.schema.linen import OPT_STATE, STEP, LinenTrainState
 from linen_nnx.schema.linen import PARAMS as PARAMS_BASE
-from linen_nnx.schema.ops import Origin, refs
+from linen_nnx.schema.ops import Copy, Origin
 from linen_nnx.schema.path import ROOT, AttributeKey, KeyPath
 from linen_nnx.schema.plan import Write
 from linen_nnx.schema.wire import VALUE, joined
@@ -108,7 +108,9 @@ def _odd_moments(state: LinenTrainState, lifted: TrainState) -> tuple[KeyPath, .
     for item in lifted.optimizer:
         if item.mirrors is None:
             continue
-        (path,) = (ref.path for ref in refs(item.leaf.op))
+        # As it was lifted.
+        assert isinstance(item.leaf.op, Copy)
+        path = item.leaf.op.source.path
         bare = path[:-1] if boxed and path[:-1] in boxed else path
         if item.at not in usual:
             collection = item.at in averages if is_field(item) else state.nested_params

@@ -66,7 +66,7 @@ def _of_norm(variable: Variable) -> bool:
     """Linen keys such a variable by a path (`Dense_0/kernel/u`), NNX by the text of a tuple."""
     if not isinstance(variable.leaf.value, ArrayValue):
         return False
-    name = variable.slot.path.names[-1]
+    name = variable.slot.path[-1].name
     linen = (
         variable.slot.path.names[:-1] and "/" in name and name.rpartition("/")[2] in ("u", "sigma", "scale")
     )

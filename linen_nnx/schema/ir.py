@@ -132,12 +132,12 @@ BESIDE = AttributeKey("beside")
 
 def is_beside(at: KeyPath) -> bool:
     """Whether a place is beside the state."""
-    return at.keys[:1] == (BESIDE,)
+    return BESIDE in at and at[0] == BESIDE
 
 
 def is_field(item: Variable | OptimizerLeaf) -> bool:
     """Whether a leaf belongs to a field of a `TrainState` subclass, not to the optimizer."""
-    return isinstance(item, OptimizerLeaf) and isinstance(next(iter(item.at), None), AttributeKey)
+    return isinstance(item, OptimizerLeaf) and len(item.at) > 0 and isinstance(item.at[0], AttributeKey)
 
 
 class TrainState(Model):

@@ -149,11 +149,8 @@ class LinenTrainState(WireState):
 
     def _digit_chains(self) -> Iterator[Problem]:
         """Linen writes an optax chain as a sequence, so a digit dict key at its root is another layout."""
-        digits = {
-            entry.path.keys[0]
-            for entry in self.opt_state
-            if len(entry.path) and isinstance(entry.path.keys[0], DictKey) and entry.path.names[0].isdecimal()
-        }
+        heads = {entry.path[0] for entry in self.opt_state if len(entry.path)}
+        digits = [key for key in heads if isinstance(key, DictKey) and key.name.isdecimal()]
         for key in sorted(digits, key=str):
             yield Problem(
                 code=Code.WRONG_KIND,

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from linen_nnx.schema.array import EmptyValue
 from linen_nnx.schema.inventory import Entry, Inventory
-from linen_nnx.schema.path import KeyPath
+from linen_nnx.schema.path import AttributeKey, DictKey, KeyPath
 from tests.schema.strategies import PATHS, inventories
 
 
@@ -45,11 +45,16 @@ def test_a_leaf_at_the_root_stands_alone() -> None:
 
 @given(inventories(), st.randoms())
 def test_the_order_of_the_input_does_not_matter(inventory: Inventory, how: random.Random) -> None:
-    # Attribute keys and dict keys of one name sort alike, so each name is used with one of them.
-    unique = {e.path.natural(): e for e in inventory.entries}
-    entries = list(unique.values())
-    shuffled = how.sample(entries, len(entries))
-    assert Inventory.of(shuffled) == Inventory.of(entries)
+    shuffled = how.sample(inventory.entries, len(inventory.entries))
+    assert Inventory.of(shuffled) == inventory
+
+
+def test_a_field_and_a_dict_key_of_one_name_are_two_places() -> None:
+    field, key = KeyPath((DictKey("a"), AttributeKey("b"))), KeyPath.of("a", "b")
+    made = Inventory.of(Entry(path=at / name, value=EmptyValue()) for name in "xy" for at in (key, field))
+    assert [e.path.parent for e in made.entries] == [field, field, key, key]
+    with pytest.raises(ValidationError, match="leaf and subtree at once: a/b"):
+        Inventory.of([*made.entries[:2], Entry(path=key, value=EmptyValue()), made.entries[2]])
 
 
 def test_layers_stand_in_the_order_of_their_numbers() -> None:

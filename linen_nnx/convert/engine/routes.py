@@ -54,9 +54,8 @@ class Routed:
                     yield array, value
             return
         for array in self.sources:
-            for key in array.zarr.chunk_keys():
-                if (value := array.store.stored.get(f"{array.name}/{key}")) is not None:
-                    yield array, value
+            for value in array.values():
+                yield array, value
 
     def stored(self) -> tuple[int, Set[tuple[DataFile, Extent]]]:
         """The stored bytes that are read, and where those lie that are in data files."""

@@ -30,6 +30,11 @@ class StoredArray:
         """Where the chunk at `index` of the grid lies; None where it is left out, being all fill value."""
         return self.store.stored.get(f"{self.name}/{self.zarr.chunk_key(index)}")
 
+    def values(self) -> list[StoredValue]:
+        """Where each of its chunks lies that is not left out."""
+        stored, keys = self.store.stored, self.zarr.chunk_keys()
+        return [value for key in keys if (value := stored.get(f"{self.name}/{key}")) is not None]
+
     def at(self, index: tuple[int, ...]) -> "tuple[StoredArray, tuple[int, ...]]":
         """The array itself and the index: where the chunk of a copy comes from."""
         return self, index

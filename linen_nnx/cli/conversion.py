@@ -1,7 +1,7 @@
 """The options that `plan` and `convert` share, as one group; and how they are typed."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -18,12 +18,13 @@ from linen_nnx.schema.choices import (
     Direction,
     LayerStacking,
     Leaves,
+    PartName,
     Parts,
     Transfer,
 )
 
 if TYPE_CHECKING:
-    from linen_nnx.schema.options import ConversionOptions
+    from linen_nnx.schema.options import ConversionOptions, PartDType
     from linen_nnx.schema.routing import Effort
     from linen_nnx.schema.rules import Rules
     from linen_nnx.schema.spec import Spec
@@ -52,6 +53,7 @@ class Conversion:
     no_keep_aux: opt.NoKeepAux = False
     chunks: opt.ChunksOption = Chunks.SOURCE
     codec: opt.CodecOption = Codec.SOURCE
+    dtype: opt.DTypes = None
     transfer: opt.TransferOption = Transfer.COPY
     workers: opt.Workers = None
     memory: opt.Memory = "2GiB"
@@ -91,6 +93,7 @@ class Conversion:
             accept=self.accept,
             chunks=self.chunks,
             codec=self.codec,
+            dtypes=_dtypes(self.dtype or []),
         )
 
     def options_for(self, source: Path) -> "ConversionOptions":
@@ -128,6 +131,24 @@ def _spec(file: Path) -> "Spec":
     from linen_nnx.convert.spec.document import read_spec
 
     return read_spec(file)
+
+
+def _dtypes(asked: Sequence[str]) -> "tuple[PartDType, ...]":
+    from linen_nnx.schema.options import PartDType
+
+    wire = (dict(zip(("part", "dtype"), word.split("=", 1), strict=False)) for word in asked)
+    try:
+        found = tuple(PartDType.model_validate(one, strict=False) for one in wire)
+    except ValueError:
+        found = ()
+    if len({one.part for one in found}) != len(asked):
+        parts = ", ".join(part.value for part in PartName)
+        raise typer.BadParameter(
+            f"{' '.join(asked)}: write PART=DTYPE, as params=bfloat16, once a part; parts are {parts}; the "
+            "step is an integer, of the others floats are cast",
+            param_hint="--dtype",
+        )
+    return found
 
 
 def takes_conversion(run: Callable[..., None]) -> Callable[..., None]:
@@ -180,4 +201,6 @@ def spelled(options: "ConversionOptions") -> list[str]:
         "--inverse": options.inverse,
     }
     typed = [word for name, value in valued.items() if value is not None for word in (name, str(value))]
+    for cast in options.dtypes:
+        typed += ["--dtype", f"{cast.part.value}={cast.dtype.value}"]
     return typed + [name for name, given in flags.items() if given]

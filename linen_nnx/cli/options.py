@@ -105,6 +105,15 @@ ChunksOption = Annotated[
         "decoded for it), or one whole chunk an array.",
     ),
 ]
+DTypes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dtype",
+        metavar="PART=DTYPE",
+        help="Cast the floats of a part, as in params=bfloat16; parts are params, optimizer and aux. What "
+        "changes is counted. step=int64 casts the step, exactly. May be repeated.",
+    ),
+]
 CodecOption = Annotated[
     Codec,
     typer.Option(

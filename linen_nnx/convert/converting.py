@@ -246,9 +246,13 @@ def _write(planned: Planned, placed: Location, asked: _Asked, observer: Observer
     return traffic
 
 
-def _notes(traffic: Traffic) -> list[Note]:
-    text = f"{traffic.unlinked_files} data files were copied: the filesystem would not link them"
-    return [Note(code=NoteCode.COPIED_NOT_LINKED, text=text)] if traffic.unlinked_files else []
+def _notes(traffic: Traffic) -> Iterator[Note]:
+    if traffic.unlinked_files:
+        text = f"{traffic.unlinked_files} data files were copied: the filesystem would not link them"
+        yield Note(code=NoteCode.COPIED_NOT_LINKED, text=text)
+    if traffic.rounded:
+        text = f"{traffic.rounded} elements were rounded: cast back, they are not what they were"
+        yield Note(code=NoteCode.ROUNDED, text=text)
 
 
 def _check_written(plan: Plan, placed: Location) -> OrbaxItem:

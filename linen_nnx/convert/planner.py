@@ -9,6 +9,7 @@ from linen_nnx.convert.era_names import linens_own
 from linen_nnx.convert.framing.nesting import nested
 from linen_nnx.convert.layouts import Lifted, examine, lower, on_disk
 from linen_nnx.convert.passes.aside import SetAside
+from linen_nnx.convert.passes.dtypes import CastParts
 from linen_nnx.convert.passes.layers import LayersPass
 from linen_nnx.convert.passes.optimizer import Depth, FillChains
 from linen_nnx.convert.passes.params_only import ParamsOnly
@@ -43,7 +44,7 @@ def plan(source: Source, options: ConversionOptions, template: Source | None = N
     """The whole conversion as data. Raises `LayoutError`, `ConversionError`."""
     lifted = lift_source(source, options.source)
     layout, inner = target_of(lifted.form, options)
-    if inner is not None and (options.rules is not None or options.spec is not None):
+    if inner is not None and (options.rules is not None or options.spec is not None or options.dtypes):
         raise refuse_rules()
     ruled = rules_of(lifted, layout, options)
     refuse_quantised((v.slot.path for v in lifted.state.variables), lifted.form, layout, options)
@@ -162,6 +163,8 @@ def _passes(way: _Way) -> list[Pass]:
         passes.append(FillChains(depth=Depth.TOP if form.layout is Layout.MAXTEXT else Depth.ALL))
     if form.step is not None:
         passes.append(StepPass(value=form.step))
+    if options.dtypes:
+        passes.append(CastParts(dtypes=options.dtypes))
     if options.spec is not None and not partial:
         passes.append(MeetSpec(options.spec, Rules() if way.ruled is None else way.ruled.rules))
     passes.append(SetAside(form=form, aux=options.aux, filled=put_in(way.side)))

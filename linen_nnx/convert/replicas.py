@@ -62,10 +62,10 @@ def refuse_replicas() -> ConversionError:
 
 
 def refuse_rules() -> ConversionError:
-    """Rules and specs are of one state, and DiLoCo's are two."""
+    """Rules, specs and casts are of one state, and DiLoCo's are two."""
     return ConversionError.one(
         Code.UNSUPPORTED,
-        expected="the train state of one replica, to follow rules or to meet a spec",
+        expected="the train state of one replica, to follow rules, to meet a spec or to be cast",
         found="a DiLoCo state",
         hint="convert its synchronised weights with --to params, and those with rules",
     )

@@ -52,6 +52,11 @@ class DType(StrEnum):
         return _ITEMSIZES[self]
 
     @property
+    def is_float(self) -> bool:
+        """Of any width; not complex."""
+        return self.value.startswith(("float", "bfloat"))
+
+    @property
     def is_integer(self) -> bool:
         """Signed or unsigned, of any width; not bool."""
         return self.value.startswith(("int", "uint"))

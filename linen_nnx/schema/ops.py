@@ -95,12 +95,22 @@ class Split(Model):
     count: Annotated[int, Field(ge=1)]
 
 
+class Rounding(StrEnum):
+    """What becomes of a value that another dtype does not have."""
+
+    REFUSED = "refused"
+    """The conversion ends when it is read."""
+    COUNTED = "counted"
+    """The nearest one that it has takes its place, and the receipt says how many those are."""
+
+
 class Cast(Model):
-    """The same values in another dtype; refused at run time where a value would change."""
+    """The same values in another dtype."""
 
     kind: Literal["cast"] = "cast"
     of: "Op"
     dtype: DType
+    rounding: Rounding = Rounding.REFUSED
 
 
 class Fill(Model):

@@ -1,15 +1,18 @@
 """What a user may ask of a conversion, with the defaults."""
 
-from typing import Annotated
+from collections import Counter
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from linen_nnx.schema.array import DType
 from linen_nnx.schema.choices import Accept as Accept
 from linen_nnx.schema.choices import Aux as Aux
 from linen_nnx.schema.choices import Chunks as Chunks
 from linen_nnx.schema.choices import Codec as Codec
 from linen_nnx.schema.choices import Decoder as Decoder
 from linen_nnx.schema.choices import Direction as Direction
+from linen_nnx.schema.choices import PartName as PartName
 from linen_nnx.schema.choices import Parts as Parts
 from linen_nnx.schema.layout import LayerNames, LayerStacking, Layout, Leaves
 from linen_nnx.schema.model import Model
@@ -22,6 +25,33 @@ class Storing(Model):
 
     chunks: Chunks = Chunks.SOURCE
     codec: Codec = Codec.SOURCE
+
+
+STEP_DTYPES = frozenset(dtype for dtype in DType if dtype.is_integer) - {
+    DType.INT2,
+    DType.INT4,
+    DType.UINT2,
+    DType.UINT4,
+}
+"""Of a byte or more."""
+FLOAT_DTYPES = frozenset(dtype for dtype in DType if dtype.is_float) - {
+    DType.FLOAT8_E4M3,
+    DType.FLOAT8_E8M0FNU,
+}
+"""All that tensorstore stores and that have a zero and a sign."""
+
+
+class PartDType(Model):
+    """A dtype that a part is to have: the step, which is an integer, or the floats of any other part."""
+
+    part: PartName
+    dtype: DType
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.dtype not in (STEP_DTYPES if self.part is PartName.STEP else FLOAT_DTYPES):
+            raise ValueError(f"the part {self.part.value} cannot be cast to {self.dtype.value}")
+        return self
 
 
 class ConversionOptions(Model):
@@ -51,6 +81,16 @@ class ConversionOptions(Model):
     accept: Accept = Accept.PROVED
     chunks: Chunks = Chunks.SOURCE
     codec: Codec = Codec.SOURCE
+    dtypes: tuple[PartDType, ...] = ()
+    """Casts; each part once."""
+
+    @field_validator("dtypes")
+    @classmethod
+    def _each_part_once(cls, dtypes: tuple[PartDType, ...]) -> tuple[PartDType, ...]:
+        twice = [part.value for part, times in Counter(asked.part for asked in dtypes).items() if times > 1]
+        if twice:
+            raise ValueError(f"several dtypes for one part: {', '.join(twice)}")
+        return dtypes
 
     @property
     def storing(self) -> Storing:

@@ -112,6 +112,8 @@ class NoteCode(StrEnum):
     OLDER_BLOCKS = "older-blocks"
     STAGES_KEPT = "stages-kept"
     OTHER_COLLECTION = "other-collection"
+    CAST = "cast"
+    ROUNDED = "rounded"
     ITEM_AS_IT_IS = "item-as-it-is"
 
 

@@ -102,6 +102,8 @@ class Traffic(Model):
     """Stored bytes that were moved one by one."""
     decoded: int = 0
     """Bytes of arrays, in memory, that were decoded and encoded anew."""
+    rounded: int = 0
+    """Elements that a cast has changed, of those that this run decoded."""
     resumed: int = 0
     """Bytes of arrays, in memory, that an earlier run had finished."""
     peak_memory: int = 0

@@ -55,7 +55,19 @@ from linen_nnx.schema.ops import (
     Take,
     result,
 )
-from linen_nnx.schema.options import Accept, Aux, Chunks, Codec, ConversionOptions, Direction, Parts, Storing
+from linen_nnx.schema.options import (
+    FLOAT_DTYPES,
+    STEP_DTYPES,
+    Accept,
+    Aux,
+    Chunks,
+    Codec,
+    ConversionOptions,
+    Direction,
+    PartDType,
+    Parts,
+    Storing,
+)
 from linen_nnx.schema.orbax_metadata import (
     ArrayMetadata,
     ArrayMetadatas,
@@ -325,6 +337,18 @@ PROBLEMS = st.builds(
     item=MAYBE_TEXT,
     file=MAYBE_TEXT,
 )
+PART_DTYPES = st.one_of(
+    st.builds(
+        PartDType,
+        part=st.sampled_from([part for part in PartName if part is not PartName.STEP]),
+        dtype=st.sampled_from(sorted(FLOAT_DTYPES)),
+    ),
+    st.builds(
+        PartDType,
+        part=st.just(PartName.STEP),
+        dtype=st.sampled_from(sorted(STEP_DTYPES)),
+    ),
+)
 OPTIONS = st.builds(
     ConversionOptions,
     to=st.none() | st.sampled_from(Layout),
@@ -340,6 +364,7 @@ OPTIONS = st.builds(
     accept=st.sampled_from(Accept),
     chunks=st.sampled_from(Chunks),
     codec=st.sampled_from(Codec),
+    dtypes=st.lists(PART_DTYPES, unique_by=lambda cast: cast.part).map(tuple),
 )
 AGAINST = st.builds(Against, layout=st.sampled_from(Layout), reason=TEXTS)
 DETECTIONS = st.builds(
@@ -548,6 +573,7 @@ CASES: dict[type[Any], st.SearchStrategy[Any]] = {
     CheckpointMetadata: CHECKPOINTS,
     Concat: concats(OPS),
     ConversionOptions: OPTIONS,
+    PartDType: PART_DTYPES,
     Storing: st.builds(Storing, chunks=st.sampled_from(Chunks), codec=st.sampled_from(Codec)),
     Copy: COPIES,
     DTypeCount: DTYPE_COUNTS,

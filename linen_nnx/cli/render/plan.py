@@ -7,7 +7,7 @@ from shlex import quote
 
 from linen_nnx.cli.render.out import counted, drops, duration, notes, say, size
 from linen_nnx.schema.array import ArrayValue
-from linen_nnx.schema.ops import Cast, Concat, Copy, Fill, MoveAxis, Op, Split, Stack, Take
+from linen_nnx.schema.ops import Cast, Concat, Copy, Fill, MoveAxis, Op, Rounding, Split, Stack, Take
 from linen_nnx.schema.plan import Write
 from linen_nnx.schema.receipt import Digested, Receipt, Seal
 from linen_nnx.schema.routing import Execution, RoutedPlan, Traffic, Transfer
@@ -63,6 +63,8 @@ def op(made: Op) -> str:
             return f"{len(parts)} joined on axis {axis}: {op(parts[0])} … {op(parts[-1])}"
         case Split(of=of, axis=axis, index=index, count=count):
             return f"{op(of)}, piece {index} of {count} on axis {axis}"
+        case Cast(of=of, dtype=dtype, rounding=Rounding.COUNTED):
+            return f"{op(of)} rounded to {dtype.value}"
         case Cast(of=of, dtype=dtype):
             return f"{op(of)} as {dtype.value}"
         case Fill(value=ArrayValue() as value):
@@ -84,7 +86,9 @@ def receipt(done: Receipt) -> None:
     content(done)
     if done.digested is Digested.NEVER:
         say("note: no digests were taken; `linen-nnx seal` takes them later")
-    say(f"hint: linen-nnx verify {quote(done.target)} --against {quote(done.source)}")
+    # What was cast is not what the source has.
+    against = "" if done.options.dtypes else f" --against {quote(done.source)}"
+    say(f"hint: linen-nnx verify {quote(done.target)}{against}")
 
 
 def _moved(traffic: Traffic) -> str:

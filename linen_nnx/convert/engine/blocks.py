@@ -15,6 +15,7 @@ from linen_nnx.convert.engine.reader import Reader
 from linen_nnx.convert.engine.regions import Region, Regions
 from linen_nnx.convert.engine.routes import Routed
 from linen_nnx.convert.engine.sink import Sink
+from linen_nnx.convert.engine.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Block:
     write: Routed
     reader: Reader
     index: Index
+    tally: Tally
 
     @property
     def region(self) -> Region:
@@ -53,7 +55,7 @@ class Block:
 
     def run(self, sink: Sink, buffers: Buffers) -> None:
         """Read the regions that it needs, make it, encode and write it."""
-        made = np.asarray(Regions(self.reader).read(self.write.write.op, self.region), order="C")
+        made = np.asarray(Regions(self.reader, self.tally).read(self.write.write.op, self.region), order="C")
         sink.tap.elements(self.keys[0], raw(made))
         sink.put(self.keys[0], encoded_chunk(made, self.write.array.zarr, buffers))
 

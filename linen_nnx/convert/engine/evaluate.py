@@ -7,7 +7,7 @@ import numpy as np
 
 from linen_nnx.schema.array import ArrayValue, DType
 from linen_nnx.schema.errors import ConversionError
-from linen_nnx.schema.ops import Cast, Concat, Copy, Fill, MoveAxis, Op, Ref, Split, Stack, Take
+from linen_nnx.schema.ops import Cast, Concat, Copy, Fill, MoveAxis, Op, Ref, Rounding, Split, Stack, Take
 from linen_nnx.schema.problem import Code
 
 Array = Any
@@ -39,6 +39,10 @@ class Arrays(Protocol):
 
     def cast(self, array: Array, dtype: DType) -> Array:
         """Exactly, or raise `ConversionError`."""
+        ...
+
+    def round(self, array: Array, dtype: DType) -> Array:
+        """To the nearest values that `dtype` has."""
         ...
 
     def zeros(self, value: ArrayValue) -> Array:
@@ -77,9 +81,21 @@ class NumpyArrays:
             raise inexact(dtype, str(before.dtype))
         return cast
 
+    def round(self, array: Array, dtype: DType) -> Array:
+        """To the nearest values that `dtype` has; beyond its range, to what numpy makes of them."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(array).astype(numpy_dtype(dtype))
+
     def zeros(self, value: ArrayValue) -> Array:
         """An array that has no source."""
         return np.zeros(value.spec.shape, numpy_dtype(value.spec.dtype))
+
+
+def changed(before: Array, after: Array) -> int:
+    """How many elements are not what they were once they are cast back; all NaN are one."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        back = after.astype(before.dtype)
+        return int(np.count_nonzero((back != before) & ~(np.isnan(back) & np.isnan(before))))
 
 
 def piece(shape: tuple[int, ...], axis: int, index: int, count: int) -> tuple[slice, ...]:
@@ -117,8 +133,10 @@ def evaluate(op: Op, read: Callable[[Ref], Array], arrays: Arrays) -> Array:
             return arrays.concat([evaluate(part, read, arrays) for part in parts], axis)
         case Split(of=of, axis=axis, index=index, count=count):
             return arrays.split(evaluate(of, read, arrays), axis, index, count)
-        case Cast(of=of, dtype=dtype):
+        case Cast(of=of, dtype=dtype, rounding=Rounding.REFUSED):
             return arrays.cast(evaluate(of, read, arrays), dtype)
+        case Cast(of=of, dtype=dtype):
+            return arrays.round(evaluate(of, read, arrays), dtype)
         case Fill(value=ArrayValue() as value):
             return arrays.zeros(value)
         case Fill(value=value):

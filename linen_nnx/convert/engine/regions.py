@@ -1,13 +1,14 @@
 """Read a region of the array that an op makes: only what it needs of each source array."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 import numpy as np
 
-from linen_nnx.convert.engine.evaluate import NumpyArrays, numpy_dtype
+from linen_nnx.convert.engine.evaluate import NumpyArrays, changed, numpy_dtype
 from linen_nnx.convert.engine.reader import Reader
+from linen_nnx.convert.engine.tally import Tally
 from linen_nnx.schema.array import ArrayValue
 from linen_nnx.schema.ops import (
     Cast,
@@ -17,6 +18,7 @@ from linen_nnx.schema.ops import (
     MoveAxis,
     Op,
     Ref,
+    Rounding,
     Split,
     Stack,
     Take,
@@ -33,6 +35,7 @@ class Regions:
     """The regions of what ops make of the arrays that `reader` reads."""
 
     reader: Reader
+    tally: Tally = field(default_factory=Tally)
 
     def read(self, op: Op, region: Region) -> Any:
         """The region as a numpy array. Raises `ConversionError` where a cast would change a value."""
@@ -56,8 +59,13 @@ class Regions:
                 return self.read(
                     of, _ranged(region, axis, region[axis].start + start, region[axis].stop + start)
                 )
-            case Cast(of=of, dtype=dtype):
+            case Cast(of=of, dtype=dtype, rounding=Rounding.REFUSED):
                 return arrays.cast(self.read(of, region), dtype)
+            case Cast(of=of, dtype=dtype):
+                before = self.read(of, region)
+                after = arrays.round(before, dtype)
+                self.tally.add(changed(before, after))
+                return after
             case Fill(value=ArrayValue(spec=spec)):
                 return np.zeros([part.stop - part.start for part in region], numpy_dtype(spec.dtype))
             case Fill(value=value):

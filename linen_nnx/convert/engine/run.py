@@ -4,13 +4,14 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from linen_nnx.convert.engine.blocks import Block
 from linen_nnx.convert.engine.buffers import Buffers
 from linen_nnx.convert.engine.reader import Reader
 from linen_nnx.convert.engine.routes import Routed
 from linen_nnx.convert.engine.sink import Sink
+from linen_nnx.convert.engine.tally import Tally
 from linen_nnx.convert.engine.units import Move, Unit, moves, splits, splittable
 from linen_nnx.convert.store.source_arrays import Items
 from linen_nnx.schema.ops import Ref, Take, refs
@@ -25,6 +26,7 @@ class Work:
     units: Sequence[Unit]
     cache: int
     """Bytes of decoded chunks that are kept for the next unit that needs them."""
+    tally: Tally = field(default_factory=Tally)
 
 
 def work_of(writes: Sequence[Routed], items: Items, effort: Effort) -> Work:
@@ -49,11 +51,12 @@ def work_of(writes: Sequence[Routed], items: Items, effort: Effort) -> Work:
     for (_, axis), layers in together.items():
         units.extend(splits(layers, axis))
     sources = {source.path: source.zarr.spec.nbytes for write in made for source in write.sources}
+    tally = Tally()
     reader = Reader(items, cache := min(effort.memory // 4, sum(sources.values())))
     # One after the other what reads the same array.
     for write in sorted(made, key=lambda write: str(next(refs(write.write.op), ""))):
-        units.extend(Block(write, reader, index) for index in chunk_grid(write.array.zarr))
-    return Work(units, cache)
+        units.extend(Block(write, reader, index, tally) for index in chunk_grid(write.array.zarr))
+    return Work(units, cache, tally)
 
 
 def workers_of(effort: Effort) -> int:
@@ -102,6 +105,7 @@ def run(work: Work, sink: Sink, effort: Effort, advance: Callable[[int], None]) 
     return Traffic(
         moved=sum(unit.cost for unit in left if isinstance(unit, Move)),
         decoded=sum(unit.nbytes for unit in left if not isinstance(unit, Move)),
+        rounded=work.tally.rounded,
         resumed=sum(unit.nbytes for unit in units) - sum(unit.nbytes for unit in left),
     )
 

@@ -98,6 +98,12 @@ class JaxArrays:
         exact = NumpyArrays().cast(jnp.asarray(array), dtype)
         return jnp.asarray(exact)
 
+    def round(self, array: Array, dtype: DType) -> Array:
+        """To the nearest values that `dtype` has."""
+        import jax.numpy as jnp
+
+        return jnp.asarray(array, numpy_dtype(dtype))
+
     def zeros(self, value: ArrayValue) -> Array:
         """An array that has no source."""
         import jax.numpy as jnp
@@ -171,6 +177,12 @@ class SpecArrays:
         """The dtype changed."""
         if not _is_spec(array):
             return self._concrete.cast(array, dtype)
+        return _spec(array, array.shape, numpy_dtype(dtype))
+
+    def round(self, array: Array, dtype: DType) -> Array:
+        """The dtype changed."""
+        if not _is_spec(array):
+            return self._concrete.round(array, dtype)
         return _spec(array, array.shape, numpy_dtype(dtype))
 
     def zeros(self, value: ArrayValue) -> Array:

@@ -35,20 +35,70 @@ StoredValue = bytes | Extent
 
 def walk_database(folder: Path) -> dict[str, StoredValue]:
     """All values of the database of `folder`, latest version, by key. Raises `ValueError`."""
-    import tensorstore as ts
+    return Walk(folder).values()
 
-    base = ts.KvStore.open({"driver": "file", "path": f"{folder}/"}).result()
-    manifest: Any = ts.ocdbt.dump(base).result()
+
+class Walk:
+    """The index of a database, which is being read while other metadata is."""
+
+    def __init__(self, folder: Path) -> None:
+        """Begin with the latest version of the database of `folder`; what is wrong is raised by `values`."""
+        import tensorstore as ts
+
+        self._base = ts.KvStore.open({"driver": "file", "path": f"{folder}/"}).result()
+        self._root: Any = None
+        self._fault: ValueError | None = None
+        try:
+            self._root = self._begun(_root(ts.ocdbt.dump(self._base).result()))
+        except ValueError as error:
+            self._fault = error
+
+    def _begun(self, location: str | None) -> Any:
+        import tensorstore as ts
+
+        return None if location is None else ts.ocdbt.dump(self._base, location)
+
+    def values(self) -> dict[str, StoredValue]:
+        """All values by key; to be asked for once. Raises `ValueError`."""
+        if self._fault is not None:
+            raise self._fault
+        values: dict[str, StoredValue] = {}
+        root, self._root = self._root, None
+        if root is not None:
+            self._put(root.result(), b"", values, {})
+            del root
+        if len(values) > _LARGE:
+            _give_back()
+        return values
+
+    def _put(
+        self, node: Any, prefix: bytes, values: dict[str, StoredValue], alike: dict[bytes, bytes]
+    ) -> None:
+        """Put all values below a node into `values`; equal ones, as array metadata is, are one object."""
+        if node["height"]:
+            for entry in node["entries"]:
+                below = self._begun(entry["location"]).result()
+                self._put(below, prefix + entry["subtree_common_prefix"], values, alike)
+            return
+        entries = node["entries"]
+        # A node may hold all that a state has: what was read of it is let go at once.
+        entries.reverse()
+        while entries:
+            entry = entries.pop()
+            key = (prefix + entry["key"]).decode()
+            if "inline_value" in entry:
+                inline = entry["inline_value"]
+                values[key] = alike.setdefault(inline, inline)
+            else:
+                values[key] = _extent(entry["indirect_value"])
+
+
+def _root(manifest: Any) -> str | None:
+    """Where the root node of the latest version lies; None where nothing is stored."""
     if manifest is None:
         raise ValueError("there is no manifest")
-    latest = manifest["versions"][-1]["root"]
-    if "location" not in latest:
-        return {}
-    values: dict[str, StoredValue] = {}
-    _walk(base, latest["location"], b"", values, {})
-    if len(values) > _LARGE:
-        _give_back()
-    return values
+    location: str | None = manifest["versions"][-1]["root"].get("location")
+    return location
 
 
 def _give_back() -> None:
@@ -59,30 +109,6 @@ def _give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-def _walk(
-    base: Any, location: str, prefix: bytes, values: dict[str, StoredValue], alike: dict[bytes, bytes]
-) -> None:
-    """Put all values below a node into `values`; equal ones, as array metadata is, are one object."""
-    import tensorstore as ts
-
-    node: Any = ts.ocdbt.dump(base, location).result()
-    if node["height"]:
-        for entry in node["entries"]:
-            _walk(base, entry["location"], prefix + entry["subtree_common_prefix"], values, alike)
-        return
-    entries = node["entries"]
-    # A node may hold all that a state has: what was read of it is let go at once.
-    entries.reverse()
-    while entries:
-        entry = entries.pop()
-        key = (prefix + entry["key"]).decode()
-        if "inline_value" in entry:
-            inline = entry["inline_value"]
-            values[key] = alike.setdefault(inline, inline)
-        else:
-            values[key] = _extent(entry["indirect_value"])
 
 
 def _extent(location: str) -> Extent:

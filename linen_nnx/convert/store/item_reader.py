@@ -15,7 +15,6 @@ from linen_nnx.schema.inventory import Entry
 from linen_nnx.schema.orbax_metadata import (
     ARRAY_METADATAS,
     METADATA_FILE,
-    OCDBT_MANIFEST,
     SHARDING_FILE,
     STRINGS_FILE,
     NamedSharding,
@@ -33,11 +32,13 @@ _HOLDERS = {holder.value: holder for holder in Holder}
 class ItemReader:
     """Holds what opening collects: arrays by path, and problems."""
 
-    def __init__(self, folder: Path, storage: StorageForm, listed: Sequence[Listed]) -> None:
+    def __init__(
+        self, folder: Path, storage: StorageForm, listed: Sequence[Listed], database: Ocdbt | None
+    ) -> None:
         self._folder = folder
         self._storage = storage
         self._listed = listed
-        self._store = self._open_store()
+        self._store = self._open_store(database)
         self._alike: dict[tuple[int, str | None, str], tuple[ZarrV2 | ZarrV3, ArrayValue]] = {}
         """One object for all arrays that are alike, of which a model has many."""
         self.arrays: dict[KeyPath, StoredArray] = {}
@@ -58,13 +59,11 @@ class ItemReader:
         self._check_chunks(keys)
         return entries
 
-    def _open_store(self) -> KeyValues:
-        if not self._storage.ocdbt:
-            return PlainFolders(self._folder, frozenset({OWN_FOLDER}))
+    def _open_store(self, database: Ocdbt | None) -> KeyValues:
         arrays = any(entry.metadata.empty is None for entry in self._listed)
-        if not (self._folder / OCDBT_MANIFEST).is_file() and not arrays:
+        if not self._storage.ocdbt or (database is None and not arrays):
             return PlainFolders(self._folder, frozenset({OWN_FOLDER}))
-        return Ocdbt(self._folder)
+        return database or Ocdbt(self._folder)
 
     def _check_names(self) -> None:
         by_name: dict[str, KeyPath] = {}

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from linen_nnx.convert.store.extents import Extent, StoredValue, read_extents, walk_database
+from linen_nnx.convert.store.extents import Extent, StoredValue, Walk, read_extents
 from linen_nnx.schema.errors import StorageError
 from linen_nnx.schema.orbax_metadata import ARRAY_METADATAS, ITEM_FILES
 
@@ -81,16 +81,20 @@ class Ocdbt:
     """One key-value database for all arrays, as orbax writes by default; its index is read as a whole."""
 
     def __init__(self, folder: Path) -> None:
-        """Read the index of the database of `folder`. Raises `StorageError`."""
+        """Begin to read the index of the database of `folder`."""
         self.folder = folder
+        self._walk = Walk(folder)
+
+    @cached_property
+    def _values(self) -> dict[str, StoredValue]:
         try:
-            self._values = walk_database(folder)
+            return self._walk.values()
         except ValueError as error:
-            raise StorageError(f"cannot open the OCDBT database of {folder}: {error}") from error
+            raise StorageError(f"cannot open the OCDBT database of {self.folder}: {error}") from error
 
     @property
     def stored(self) -> Mapping[str, StoredValue]:
-        """Inline values as they are, others by extent."""
+        """Inline values as they are, others by extent. Raises `StorageError`."""
         return self._values
 
     def keys(self) -> Set[str]:

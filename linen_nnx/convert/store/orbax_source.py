@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from linen_nnx.convert.store.item_reader import ItemReader
+from linen_nnx.convert.store.keyvalue import Ocdbt
 from linen_nnx.convert.store.location import OWN_FOLDER, Location
 from linen_nnx.convert.store.metadata_files import parsed, read_tree
 from linen_nnx.convert.store.read import StoredArray, read_array
@@ -92,14 +93,16 @@ def open_item(location: Location) -> OrbaxItem:
 
 def _open_one(location: Location) -> OrbaxItem:
     folder = location.item
+    # An index of many arrays takes as long to read as the tree.
+    database = Ocdbt(folder) if (folder / OCDBT_MANIFEST).is_file() else None
     listed, tree = read_tree(folder / METADATA_FILE)
-    ocdbt = (folder / OCDBT_MANIFEST).is_file() if tree.use_ocdbt is None else tree.use_ocdbt
+    ocdbt = database is not None if tree.use_ocdbt is None else tree.use_ocdbt
     storage = StorageForm(
         ocdbt=ocdbt,
         zarr_format=3 if tree.use_zarr3 else 2,
         stores_fill_values=tree.store_array_data_equal_to_fill_value,
     )
-    reader = ItemReader(folder, storage, listed)
+    reader = ItemReader(folder, storage, listed, database)
     entries = reader.entries()
     raise_if([p for p in reader.problems if p.code is Code.NAME_COLLISION], CheckpointError)
     return OrbaxItem(

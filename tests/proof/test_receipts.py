@@ -13,7 +13,7 @@ from linen_nnx import ConversionOptions, LayerStacking, Receipt, Seal, convert, 
 from linen_nnx.convert.engine import files as engine_files
 from linen_nnx.convert.engine.buffers import Buffers
 from linen_nnx.convert.engine.tap import Tap
-from linen_nnx.convert.proof import observing
+from linen_nnx.convert.proof import observing, reading
 from linen_nnx.convert.proof.covering import arrays_of, chunk_regions, level_folder
 from linen_nnx.convert.proof.hashing import Region, Short, digests
 from linen_nnx.convert.proof.receipts import read_receipt
@@ -152,11 +152,12 @@ def test_a_data_file_that_is_copied_is_digested_on_the_way_and_not_read_again(
     source = save(linen(), tmp_path)
     read_again: list[Region] = []
 
-    def told(regions: Sequence[Region], *rest: Any) -> dict[Region, str | Short]:
+    def told(regions: Sequence[Region], *rest: Any, **named: Any) -> dict[Region, str | Short]:
         read_again.extend(regions)
-        return digests(regions, *rest)
+        return digests(regions, *rest, **named)
 
-    monkeypatch.setattr(observing, "digests", told)
+    for module in (observing, reading):
+        monkeypatch.setattr(module, "digests", told)
     copied = convert(source, tmp_path / "copied", "nnx")
     assert read_again == []
     linked = convert(source, tmp_path / "linked", "nnx", effort=Effort(transfer=Transfer.LINK))

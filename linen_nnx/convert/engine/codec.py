@@ -18,6 +18,10 @@ from linen_nnx.convert.store.stored_bytes import StoredBytes
 from linen_nnx.schema.zarr import ZarrV2, ZarrV3
 
 _ABSENT = 2**64 - 1
+_INDEX = struct.Struct("<QQ")
+"""Of a shard of one chunk: where it lies, and its length."""
+_FOOT = _INDEX.size + 4
+"""Bytes of the index and its CRC-32C."""
 WINDOW = 2**19
 """Stored bytes that are read at a time: they stay in a core's cache until they are decoded."""
 _ANY_FRAME = 2**31
@@ -161,17 +165,16 @@ class Shard:
 
     def open(self, stored: StoredBytes, window: memoryview) -> Elements:
         """Check the index, then decode the one chunk."""
-        size = _INDEX.size + 4
-        if stored.length < size:
+        if stored.length < _FOOT:
             raise ValueError("a shard whose index is damaged")
-        index = bytearray(size)
-        stored.read_at(stored.length - size, memoryview(index))
+        index = bytearray(_FOOT)
+        stored.read_at(stored.length - _FOOT, memoryview(index))
         if struct.unpack("<I", index[_INDEX.size :]) != (crc32c(index[: _INDEX.size]),):
             raise ValueError("a shard whose index is damaged")
         offset, length = _INDEX.unpack(index[: _INDEX.size])
         if offset == _ABSENT:
             return _Zeros()
-        if offset + length > stored.length - size:
+        if offset + length > stored.length - _FOOT:
             raise ValueError("a shard whose chunk does not lie within it")
         return self.inner.open(stored.part(offset, length), window)
 
@@ -179,11 +182,8 @@ class Shard:
         """The chunk, then the index."""
         length = self.inner.encode(data, out)
         index = _INDEX.pack(0, length)
-        out[length : length + 20] = index + struct.pack("<I", crc32c(index))
-        return length + 20
-
-
-_INDEX = struct.Struct("<QQ")
+        out[length : length + _FOOT] = index + struct.pack("<I", crc32c(index))
+        return length + _FOOT
 
 
 class _Zeros:

@@ -82,6 +82,8 @@ class Router:
         """How copies of arrays are stored that are stored alike themselves."""
         self._slices: dict[tuple[int, int], tuple[Op, TargetArray]] = {}
         """How the slices of an op's array are stored, all of them alike: by the op's number and the axis."""
+        self._encoded: dict[int, tuple[TargetArray, TargetArray]] = {}
+        """How what is decoded is stored: by the number of how it would be with the source's codec."""
 
     def route(self, write: Write) -> Routed:
         """The route of one write."""
@@ -101,7 +103,7 @@ class Router:
             array = array.in_one_chunk()
             chunked = chunked if chunked is not None and chunked.zarr == array.zarr else None
         if chunked is None:
-            entry = TargetEntry(write.target, write.value, array.compressed(self._storing.codec))
+            entry = TargetEntry(write.target, write.value, self._compressed(array))
             return Routed(write, Route.DECODE, Carriage.NONE, entry, None, sources)
         if chunked.zarr is not array.zarr:
             array = TargetArray(chunked.zarr, array.write_shape, array.sharding)
@@ -121,6 +123,12 @@ class Router:
         if (known := self._copies.get(alike)) is None:
             known = self._copies[alike] = as_stored(one, self._storage.zarr_format)
         return known
+
+    def _compressed(self, array: TargetArray) -> TargetArray:
+        # As with slices: the array is held, and its number with it.
+        if (known := self._encoded.get(id(array))) is None:
+            known = self._encoded[id(array)] = array, array.compressed(self._storing.codec)
+        return known[1]
 
     def _target(self, op: Op) -> TargetArray:
         if not isinstance(op, Take):

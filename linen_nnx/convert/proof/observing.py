@@ -4,10 +4,8 @@ Chunks that arrive with their data files are digested as they are read from the 
 so a copy that went wrong does not agree with the receipt.
 """
 
-import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +17,9 @@ from linen_nnx.convert.proof.ahead import Ahead
 from linen_nnx.convert.proof.covering import region_of
 from linen_nnx.convert.proof.custody import Custody
 from linen_nnx.convert.proof.following import Follower
-from linen_nnx.convert.proof.hashing import Region, Short, digest, digests, whole
+from linen_nnx.convert.proof.hashing import Region, digest, digests, whole
 from linen_nnx.convert.proof.measuring import ChunkName
+from linen_nnx.convert.proof.reading import Reading
 from linen_nnx.convert.store.extents import Extent
 from linen_nnx.schema.errors import CheckpointError, raise_if
 from linen_nnx.schema.routing import Carriage, Effort, Transfer
@@ -99,11 +98,7 @@ class Observer:
             ahead.keep(at_once)
             at_once -= ahead.regions
         self._passed: dict[Region, str] = {}
-        self._stop = threading.Event()
-        self._pool = ThreadPoolExecutor(1)
-        self._reading: Future[dict[Region, str | Short]] = self._pool.submit(
-            digests, tuple(at_once), self._workers, self._stop
-        )
+        self._reading = Reading(at_once, self._workers)
 
     def _carried(self, folder: Path, settled: Settled) -> None:
         for write in settled.writes:
@@ -138,7 +133,7 @@ class Observer:
             read |= {region: ahead[region] for region in self._places if region in ahead}
         # Of a file that was cloned nothing passed.
         left = [region for region in self._places if region not in read and region not in self._passed]
-        taken = self._passed | whole(read | digests(left, self._workers, self._stop))
+        taken = self._passed | whole(read | digests(left, self._workers))
         for region, found in taken.items():
             self._taken.stored.update(dict.fromkeys(self._places[region], found))
         raise_if(self._custody.problems_of(taken), CheckpointError)
@@ -150,5 +145,4 @@ class Observer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._pool.shutdown()
+        self._reading.close()
